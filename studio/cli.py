@@ -1,0 +1,97 @@
+"""The command line `tunesmith`. Entry points are thin: each command parses, calls, prints."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from studio.core.errors import BootRefused, Refused, StudioError
+from studio.core.settings import Settings
+
+app = typer.Typer(name="tunesmith", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+errors = Console(stderr=True, highlight=False)
+out = Console(highlight=False)
+EXIT_FAILED, EXIT_REFUSED, EXIT_BOOT, EXIT_INTERRUPTED = 1, 2, 3, 130
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@app.command()
+def up(
+    demo: Annotated[bool, typer.Option("--demo", help="Queue the demo run where no run exists yet.")] = False,
+) -> None:
+    """Start the studio: web process and worker together."""
+    from studio.up import run_both
+
+    _exit(lambda: run_both(_settings(), demo=demo))
+
+
+@app.command()
+def web() -> None:
+    """Start the web process alone."""
+    from studio.web import run_web
+
+    _exit(lambda: run_web(_settings(), lambda address: out.print(f"Listening on {address}", markup=False)))
+
+
+@app.command()
+def worker() -> None:
+    """Start the worker alone: it trains what is queued and answers in the playground."""
+    os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606 - the same process, so signals reach it
+
+
+@app.command()
+def demo(as_json: Json = False) -> None:
+    """Run the demo headless: dataset in, queued, trained by the worker, evaluated on the held-out part."""
+    from studio.demo import run_demo
+
+    _exit(lambda: _print(run_demo(_settings(), errors), as_json))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Look at this machine: Python, SQLite, disk, devices, speed, Hub, starter model."""
+    from studio.doctor import examine
+
+    _exit(lambda: _print(examine(_settings(), errors), as_json))
+
+
+def _settings() -> Settings:
+    """The settings; a wrong one is refused in words."""
+    try:
+        return Settings()
+    except ValueError as error:
+        raise Refused("A TUNESMITH_ setting is wrong: " + str(error).replace("\n", " ")) from error
+
+
+def _print(report: dict[str, Any], as_json: bool) -> int:
+    """Show a report and give its exit code: 1 where `ok` is not true."""
+    if as_json:
+        sys.stdout.write(json.dumps(report) + "\n")
+    else:
+        for name, value in report.items():
+            out.print(f"[bold]{name}[/bold]  {value}")
+    return 0 if report.get("ok", True) else EXIT_FAILED
+
+
+def _exit(command: Callable[[], int | None]) -> NoReturn:
+    """Run a command and leave with its code; what went wrong goes to standard error in one line."""
+    try:
+        code = command() or 0
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except BootRefused as refused:
+        errors.print(f"{refused.problem} {refused.remedy}", markup=False)
+        code = EXIT_BOOT
+    except StudioError as error:
+        errors.print(f"{error.problem} {error.remedy}", markup=False)
+        code = EXIT_REFUSED if isinstance(error, Refused) else EXIT_FAILED
+    raise SystemExit(code)
+
+
+def main() -> None:
+    """The console script."""
+    app()

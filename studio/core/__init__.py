@@ -1,0 +1,1 @@
+"""The torch-free core: rules, records, files, queue and use cases."""

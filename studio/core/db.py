@@ -1,0 +1,92 @@
+"""The records database: SQLite, opened so that concurrent writers lose nothing.
+
+SQLAlchemy's default on SQLite loses read-modify-writes without an error: writes here begin with `BEGIN IMMEDIATE`,
+reads with a plain `BEGIN`. Versions 3.7.0 to 3.51.2 can corrupt a WAL, so an unsafe one journals with TRUNCATE.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+
+from studio.core.errors import Unavailable
+
+BUSY_SECONDS = 20
+SAFE_WAL = (3, 51, 3)
+
+
+def _driver() -> ModuleType:
+    """The newest SQLite there is: the wheel's where it is installed, else Python's own."""
+    try:
+        import pysqlite3.dbapi2 as bundled
+    except ImportError:
+        return sqlite3
+    return bundled if bundled.sqlite_version_info >= sqlite3.sqlite_version_info else sqlite3  # type: ignore[no-any-return]
+
+
+DRIVER = _driver()
+
+
+def journal_mode() -> str:
+    """WAL where the library is safe, else TRUNCATE."""
+    return "WAL" if DRIVER.sqlite_version_info >= SAFE_WAL else "TRUNCATE"
+
+
+class Database:
+    """One SQLite file. `read()` and `write()` give connections; only stores call them."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens nothing yet; `path` may not exist before the first migration."""
+        self.path = path
+        self.engine: Engine = create_engine(
+            f"sqlite:///{path}", module=DRIVER, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+        )
+        event.listen(self.engine, "connect", _on_connect)
+        event.listen(self.engine, "begin", _on_begin)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view; writes through it fail."""
+        with translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """The one writer: takes the lock first, commits at the end, rolls back on any exception."""
+        with translated(), self.engine.connect() as plain:
+            connection = plain.execution_options(tunesmith_write=True)
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """A locked database as a sentence; all else goes on as it is."""
+    try:
+        yield
+    except OperationalError as error:
+        if "locked" in str(error) or "busy" in str(error):
+            raise Unavailable("The records are busy; nothing was changed.", "Try again in a moment.") from error
+        raise
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    for pragma in (f"journal_mode={journal_mode()}", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("tunesmith_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

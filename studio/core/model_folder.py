@@ -1,0 +1,204 @@
+"""What a folder of model files is, read without running anything of it: small JSON files and safetensors headers.
+
+The same checks serve a folder on this machine and a repository on the Hub (its small files fetched, the rest known by
+name and size). Everything that would need somebody's code, or pickles, is refused here.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from studio.core.errors import Refused
+
+CONFIG_LIMIT = 1_000_000
+TOKENIZER_CONFIG_LIMIT = 8_000_000
+TOKENIZER_LIMIT = 64_000_000
+INDEX_LIMIT = 16_000_000
+HEADER_LIMIT = 25_000_000
+INDEX = "model.safetensors.index.json"
+WEIGHTS = "model.safetensors"
+TEXTS = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "chat_template.jinja", "chat_template.json", INDEX,
+)  # fmt: skip
+NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json")
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack")
+LIMITS = {
+    "config.json": CONFIG_LIMIT, "generation_config.json": CONFIG_LIMIT, "chat_template.jinja": CONFIG_LIMIT,
+    "chat_template.json": CONFIG_LIMIT, "tokenizer_config.json": TOKENIZER_CONFIG_LIMIT,
+    "tokenizer.json": TOKENIZER_LIMIT, INDEX: INDEX_LIMIT,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A model that can be trained here. `context` (tokens), `width` and `parameters` are 0 where they are unknown.
+
+    `linear_layers` names what LoRA can be put on; empty where the weights are not here. The rest are names of files.
+    """
+
+    architecture: str
+    context: int
+    width: int
+    parameters: int
+    linear_layers: tuple[str, ...]
+    weights: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """All files that make up the model."""
+        return [*self.texts, *self.weights]
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    """Names and sizes (bytes) of the regular files that lie in `folder` itself."""
+    return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+
+
+def check_names(files: Mapping[str, int], name: str) -> None:
+    """Refuse what can be told from names and sizes alone: strange paths, pickles only, missing or huge small files."""
+    if any(PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\\" in file for file in files):
+        raise _refused(name, "holds files with paths that lead outside of it")
+    if "config.json" not in files and "adapter_config.json" in files:
+        raise _refused(name, "is an adapter, not a base model", "Choose the model that it was trained on.")
+    if WEIGHTS not in files and INDEX not in files:
+        if any(file.endswith(PICKLES) for file in files):
+            raise _refused(name, "has its weights only as pickles, which can run code", "Choose one with safetensors.")
+        raise _refused(name, "has no safetensors weights", f"It needs {WEIGHTS}, or an index with its parts.")
+    missing = [file for file in NEEDED if file not in files]
+    if missing:
+        raise _refused(name, f"has no {missing[0]}", "Choose a model that was saved whole with transformers.")
+    for file, limit in LIMITS.items():
+        if files.get(file, 0) > limit:
+            raise _refused(name, f"has a {file} of {files[file] / 1e6:,.0f} MB; {limit / 1e6:,.0f} MB is the limit")
+
+
+def inspect(folder: Path, files: Mapping[str, int], name: str) -> Inspected:
+    """Check the small files in `folder`; `files` are all of the model's, also those not fetched yet.
+
+    `name` is how messages call the model. Refused with a sentence for everything that can not be trained here.
+    """
+    check_names(files, name)
+    config = read_object(folder / "config.json", CONFIG_LIMIT, name)
+    tokenizer = read_object(folder / "tokenizer_config.json", TOKENIZER_CONFIG_LIMIT, name)
+    architecture = _check_config(config, tokenizer, name)
+    if not has_template(tokenizer, files):
+        raise _refused(name, "has no chat template: it is a base model", "Choose its instruct or chat variant.")
+    weights = _weights(folder, files, name)
+    texts = tuple(
+        file for file in TEXTS if file in files and (file != INDEX or len(weights) > 1 or WEIGHTS not in files)
+    )
+    shapes = _shapes(folder, weights)
+    return Inspected(
+        architecture,
+        _first_count(config, "max_position_embeddings", "n_positions"),
+        _first_count(config, "hidden_size", "n_embd", "d_model"),
+        sum(map(math.prod, shapes.values())) or _guess_parameters(weights, files, config),
+        linear_layers(shapes),
+        weights,
+        texts,
+    )
+
+
+def read_object(path: Path, limit: int, name: str) -> dict[str, Any]:
+    """The JSON object in `path`, refused above `limit` bytes, when nested too deep, or when it is not an object."""
+    try:
+        if not path.is_file() or path.stat().st_size > limit:
+            raise _refused(name, f"has no readable {path.name}")
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _refused(name, f"has a {path.name} that is not JSON") from error
+    except OSError as error:
+        raise _refused(name, f"has a {path.name} that can not be read") from error
+    if not isinstance(value, dict):
+        raise _refused(name, f"has a {path.name} that is not a JSON object")
+    return value
+
+
+def has_template(tokenizer: Mapping[str, Any], files: Mapping[str, int]) -> bool:
+    """Whether a chat template is there: a file of its own, or inside tokenizer_config.json."""
+    return "chat_template.jinja" in files or "chat_template.json" in files or bool(tokenizer.get("chat_template"))
+
+
+def _check_config(config: Mapping[str, Any], tokenizer: Mapping[str, Any], name: str) -> str:
+    """The architecture; Refused for code of its own, quantised weights, and models that are not chat models."""
+    if "auto_map" in config or "auto_map" in tokenizer:
+        raise _refused(name, "brings code of its own to run", "Choose a model that transformers knows itself.")
+    attention = (value for key, value in config.items() if key.endswith("attn_implementation"))
+    if any("/" in str(value) for value in attention):
+        raise _refused(name, "asks for a kernel with code from a hub", "Choose a model without one.")
+    if config.get("quantization_config"):
+        raise _refused(name, "has quantised weights", "Choose the variant that is not quantised.")
+    named = config.get("architectures")
+    architecture = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+    if not architecture.endswith("ForCausalLM"):
+        seen = f"its architecture is {architecture[:80]!r}" if architecture else "its config.json names no architecture"
+        raise _refused(name, f"is not a language model for chat: {seen}", "Choose one whose name ends in ForCausalLM.")
+    return architecture
+
+
+def _weights(folder: Path, files: Mapping[str, int], name: str) -> tuple[str, ...]:
+    """The safetensors files that belong to the model: one file, or all that the index names."""
+    if WEIGHTS in files:
+        return (WEIGHTS,)
+    index = read_object(folder / INDEX, INDEX_LIMIT, name).get("weight_map")
+    parts = sorted({str(part) for part in index.values()}) if isinstance(index, dict) else []
+    if not parts or any(part not in files or "/" in part or not part.endswith(".safetensors") for part in parts):
+        raise _refused(name, "is not whole: its index names parts that are not there", "Download it again.")
+    return tuple(parts)
+
+
+def _shapes(folder: Path, weights: tuple[str, ...]) -> dict[str, list[int]]:
+    """All tensors of the model with their shapes; empty where the weights are not all here."""
+    if not all((folder / part).is_file() for part in weights):
+        return {}
+    return {name: shape for part in weights for name, shape in tensor_shapes(folder / part).items()}
+
+
+def _guess_parameters(weights: tuple[str, ...], files: Mapping[str, int], config: Mapping[str, Any]) -> int:
+    """From the size of the weights and the config's number format."""
+    kind = str(config.get("dtype") or config.get("torch_dtype") or "")
+    width = 4 if kind == "float32" else 2
+    return sum(files[part] for part in weights) // width
+
+
+def linear_layers(shapes: Mapping[str, list[int]]) -> tuple[str, ...]:
+    """The names by which `target_modules` can ask for the linear layers inside the model's blocks, sorted."""
+    inside = (name.split(".") for name, shape in shapes.items() if len(shape) == 2 and name.endswith(".weight"))
+    return tuple(sorted({parts[-2] for parts in inside if any(part.isdigit() for part in parts[:-2])}))
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """The tensors of one safetensors file by its header; Refused where the header or the file's length is not right."""
+    try:
+        with path.open("rb") as source:
+            length = int.from_bytes(source.read(8), "little")
+            if length > HEADER_LIMIT:
+                raise ValueError("header too long")
+            header = json.loads(source.read(length))
+        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        end = 8 + length + max(int(entry["data_offsets"][1]) for entry in tensors.values())
+        shapes = {name: [int(size) for size in entry["shape"]] for name, entry in tensors.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OSError) as error:
+        raise Refused(
+            f"The weights in {path.name!r} are damaged.", "Download them again.", field="base.repo"
+        ) from error
+    if path.stat().st_size != end:
+        raise Refused(f"The weights in {path.name!r} are cut off.", "Download them again.", field="base.repo")
+    return shapes
+
+
+def _first_count(config: Mapping[str, Any], *keys: str) -> int:
+    return next((config[key] for key in keys if _is_count(config.get(key))), 0)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9
+
+
+def _refused(name: str, problem: str, remedy: str = "Choose another model.") -> Refused:
+    return Refused(f"The model {name[:200]!r} {problem}.", remedy, field="base.repo")

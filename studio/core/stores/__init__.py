@@ -1,0 +1,1 @@
+"""The only home of SQL. Stores speak in frozen values; no session or row leaves them."""

@@ -1,0 +1,95 @@
+"""From a filled form to a queued run: every fault at once, or a committed row and a bell."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from studio.core.config import RunConfig, parse_config
+from studio.core.errors import Fault, Faults, NotFound, StudioError
+from studio.core.models import ModelFacts, look_up
+from studio.core.services import Services
+from studio.core.stores.datasets import DatasetVersion
+from studio.core.stores.runs import NewRun, Run
+
+NAME_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a form, the API or a command sends. `config` is nested by group, unchecked."""
+
+    name: str
+    dataset_version_id: str
+    config: dict[str, Any]
+    idempotency_key: str | None = None
+
+
+def submit(services: Services, owner: str, order: Order) -> Run:
+    """The queued run. Raises `Faults` with everything that is wrong; then nothing was queued."""
+    faults: list[Fault] = []
+    if len(order.name) > NAME_LENGTH:
+        faults.append(Fault("name", f"The name has {len(order.name)} characters.", f"Keep it under {NAME_LENGTH}."))
+    config = _config(order, faults)
+    dataset = _dataset(services, owner, order, faults)
+    facts = _model(services, config, faults) if config else None
+    if faults or config is None or dataset is None or facts is None:
+        raise Faults(faults)
+    run = services.runs.add(
+        NewRun(
+            owner=owner,
+            name=order.name.strip() or dataset.name,
+            config=config.model_dump(),
+            base_repo=facts.ref.repo,
+            base_revision=facts.ref.revision,
+            dataset_version_id=dataset.id,
+            idempotency_key=order.idempotency_key,
+        )
+    )
+    services.bell.ring_runs()
+    return run
+
+
+def _config(order: Order, faults: list[Fault]) -> RunConfig | None:
+    try:
+        return parse_config(order.config)
+    except Faults as found:
+        faults.extend(found.faults)
+        return None
+
+
+def _dataset(services: Services, owner: str, order: Order, faults: list[Fault]) -> DatasetVersion | None:
+    try:
+        found = services.datasets.version(order.dataset_version_id, owner)
+    except NotFound:
+        faults.append(Fault("dataset", "No dataset is chosen.", "Choose one, or drop a file."))
+        return None
+    if found.examples < 1:
+        faults.append(Fault("dataset", f"{found.name} has no example to learn from.", "Choose another one."))
+    return found
+
+
+def _model(services: Services, config: RunConfig, faults: list[Fault]) -> ModelFacts | None:
+    """The model's facts; what does not go together with it is added to `faults`."""
+    try:
+        facts = look_up(config.base.repo, config.base.revision, services.settings)
+    except StudioError as error:
+        faults.append(Fault("base.repo", error.problem, error.remedy))
+        return None
+    faults.extend(model_faults(config, facts))
+    return facts
+
+
+def model_faults(config: RunConfig, facts: ModelFacts) -> list[Fault]:
+    """What of `config` the model can not do."""
+    faults = []
+    if facts.context and config.training.max_length > facts.context:
+        words = f"Longest example can not be {config.training.max_length:,} tokens: the model reads {facts.context:,}."
+        faults.append(Fault("training.max_length", words, f"Choose at most {facts.context:,}."))
+    if facts.width and config.adapter.r > facts.width:
+        words = f"Adapter rank can not be {config.adapter.r}: the model is {facts.width:,} wide."
+        faults.append(Fault("adapter.r", words, f"Choose at most {facts.width:,}."))
+    wanted = [name.strip() for name in config.adapter.target_modules.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in facts.linear_layers] if facts.linear_layers else []
+    if wanted != ["all-linear"] and unknown:
+        words = f"The model has no layer called {', '.join(unknown)[:80]}."
+        faults.append(Fault("adapter.target_modules", words, "It has: " + ", ".join(facts.linear_layers) + "."))
+    return faults

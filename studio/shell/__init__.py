@@ -1,0 +1,1 @@
+"""What stands before every page: hosts, origins, headers, uploads, downloads, health."""

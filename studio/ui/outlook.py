@@ -1,0 +1,143 @@
+"""The panel "What will happen": what pressing Start would do now, and why Start is off where it is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from studio.core.config import RunConfig, parse_config
+from studio.core.errors import Fault, Faults, NotFound
+from studio.core.estimate import Plan, plan
+from studio.core.models import ModelFacts
+from studio.core.services import Services
+from studio.core.states import ENDED
+from studio.core.stores.datasets import DatasetVersion
+from studio.core.use_cases.forecast import Forecast, forecast
+from studio.core.use_cases.submit import model_faults
+from studio.ui.markup import Markup, Text, cardhead, facts, join, muted, note
+from studio.ui.units import about, count
+
+TITLE = "What will happen"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The panel's markup, whether Start may be pressed, and the sentence beneath it."""
+
+    panel: Markup
+    may_start: bool
+    why: Markup
+
+
+def outlook(
+    services: Services, owner: str, raw: dict[str, Any], version_id: str | None, found: ModelFacts | None
+) -> Outlook:
+    """The panel for the form as it stands; `found` is None where the model was not looked up or can not be used."""
+    try:
+        config = parse_config(raw)
+    except Faults as error:
+        return refused(list(error.faults))
+    if found is None:
+        return waiting("Steps and time stand here once the base model is known.", "Start waits for a base model.")
+    dataset = chosen(services, owner, version_id)
+    if dataset is None:
+        faults = model_faults(config, found)
+        words = "Choose a dataset or drop a file. Then steps, tokens and time stand here."
+        return refused(faults) if faults else waiting(words, "Start waits for a dataset.")
+    if not found.is_here and found.ref.source.startswith("starter"):
+        return uncounted(line(services, owner), config, dataset, found)
+    seen = forecast(services, owner, raw, version_id, found)
+    if seen.faults or seen.plan is None:
+        return refused(list(seen.faults))
+    return Outlook(drawn(seen.plan, seen, config), True, line(services, owner))
+
+
+def chosen(services: Services, owner: str, version_id: str | None) -> DatasetVersion | None:
+    """The person's dataset, or None where the choice means nothing."""
+    try:
+        return services.datasets.version(version_id, owner) if version_id else None
+    except NotFound:
+        return None
+
+
+def waiting(words: str, why: str) -> Outlook:
+    """A panel that has nothing to say yet."""
+    return Outlook(join([cardhead(TITLE), muted(words)]), False, muted(why))
+
+
+def refused(faults: list[Fault]) -> Outlook:
+    """A panel that names every fault."""
+    words = "one thing is mended" if len(faults) == 1 else f"{len(faults)} things are mended"
+    return Outlook(join([cardhead(TITLE), fault_notes(faults)]), False, muted(f"Start waits until {words}."))
+
+
+def fault_notes(faults: list[Fault]) -> Markup:
+    """Each fault with its remedy."""
+    return join(note("bad", fault.problem, fault.remedy) for fault in faults)
+
+
+def uncounted(waits: Markup, config: RunConfig, dataset: DatasetVersion, found: ModelFacts) -> Outlook:
+    """What can be said before the starter model is here: its tokenizer comes with it, so nothing is counted yet."""
+    faults = model_faults(config, found)
+    if faults:
+        return refused(faults)
+    held = dataset.held_out or round(dataset.examples * config.training.eval_share)
+    planned = plan(config.training, max(1, dataset.examples - held), held, 0)
+    words = note("plain", "The starter model is fetched first", "Tokens and time are known once it is here.")
+    pairs = [("Steps", steps_words(planned)), ("Learns from", examples_words(planned))]
+    return Outlook(join([cardhead(TITLE), facts(pairs, "ts-facts--grid"), words]), True, waits)
+
+
+def drawn(planned: Plan, seen: Forecast, config: RunConfig) -> Markup:
+    """The panel with all its figures."""
+    learnt = seen.counts.get("train_learnt", seen.counts["learnt"]) * config.training.num_train_epochs
+    pairs: list[tuple[Text, Text]] = [
+        ("Time", about(seen.seconds)),
+        ("Steps", steps_words(planned)),
+        ("Learns from", examples_words(planned)),
+        ("Learnt tokens", small(count(learnt), "answers only")),
+    ]
+    return join([cardhead(TITLE), facts(pairs, "ts-facts--grid"), warnings(seen.counts, config.training.max_length)])
+
+
+def steps_words(planned: Plan) -> Markup:
+    """All steps, and how they come about."""
+    epochs = planned.steps / planned.steps_per_epoch
+    return small(count(planned.steps), f"{epochs:.3g} × {planned.steps_per_epoch:,}")
+
+
+def examples_words(planned: Plan) -> Markup:
+    """What is learnt from, and what is kept back."""
+    return small(count(planned.examples, "example"), f"{planned.held_out:,} held out to check")
+
+
+def small(value: str, more: str) -> Markup:
+    """A figure with a word beneath."""
+    return Markup("{}<small>{}</small>").format(value, more)
+
+
+def warnings(counts: dict[str, Any], max_length: int) -> Markup:
+    """What a person should know of the examples before they start."""
+    notes = []
+    if counts.get("cut"):
+        tokens = count(counts.get("cut_tokens", 0), "token")
+        text = f"They lose {tokens} at the end. The longest has {count(counts['longest'], 'token')}."
+        title = f"{count(counts['cut'], 'example')} longer than {count(max_length, 'token')}"
+        notes.append(note("warn", title, text))
+    if counts.get("nothing_learnt"):
+        text = "Their answers are cut off whole, or empty. They are left out."
+        notes.append(note("warn", f"{count(counts['nothing_learnt'], 'example')} with nothing to learn", text))
+    if counts.get("refused"):
+        title = f"{count(counts['refused'], 'example')} that the model's template refuses"
+        notes.append(note("warn", title, counts.get("refused_words", "")))
+    if counts.get("no_end"):
+        text = "They do not teach the model when to stop."
+        notes.append(note("warn", f"{count(counts['no_end'], 'answer')} without a learnt end", text))
+    return join(notes)
+
+
+def line(services: Services, owner: str) -> Markup:
+    """What stands between Start and the first step: no worker, or other runs."""
+    machine = services.machines.newest()
+    if machine is None or not machine.is_here:
+        return muted("No worker is running: the run waits until one is started.")
+    waits = sum(run.state not in ENDED for run in services.runs.of(owner))
+    return muted(f"Waits for {count(waits, 'run')}." if waits else "It starts at once.")

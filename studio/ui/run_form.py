@@ -1,0 +1,95 @@
+"""What stands in the form of a new run: its first values, the order that Start sends, the key that makes Start safe."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from studio.core.catalog import STARTER_REPO
+from studio.core.config import knobs
+from studio.core.errors import Faults, NotFound
+from studio.core.services import Services
+from studio.core.stores.datasets import DatasetVersion
+from studio.core.use_cases.submit import Order
+from studio.ui.fields import empty_faults, nested, values_of
+from studio.ui.units import count
+
+KNOBS = tuple(knob for knob in knobs() if knob.path != "base.repo")
+REVISION = next(i for i, knob in enumerate(KNOBS) if knob.path == "base.revision")
+GROUPS = {"base": "Base model", "adapter": "Adapter", "training": "Training"}
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The form's values: `settings` in the order of `KNOBS`. `problem` says what of the address meant nothing."""
+
+    repo: str
+    version_id: str | None
+    name: str
+    settings: tuple[Any, ...]
+    problem: NotFound | None = None
+
+
+def first_values(services: Services, owner: str, from_run: str, dataset: str) -> Filled:
+    """The defaults; those of the run `from_run` where one is named, and `dataset` (an id or a version's) chosen."""
+    problem, repo, name, config = None, STARTER_REPO, "", dict[str, Any]()
+    try:
+        if from_run:
+            run = services.runs.get(from_run, owner)
+            config = {**run.config, "base": pinned(run.config.get("base", {}), run.base_revision)}
+            repo, name, dataset = run.base_repo, next_name(run.name), dataset or run.dataset_version_id
+    except NotFound as error:
+        problem = error
+    version_id = None
+    try:
+        version_id = find_dataset(services, owner, dataset).id if dataset else None
+    except NotFound as error:
+        problem = problem or error
+    return Filled(repo, version_id, name, tuple(values_of(KNOBS, config)), problem)
+
+
+def pinned(base: dict[str, Any], revision: str) -> dict[str, Any]:
+    """The base of a run again, at the commit that it had then; what is no commit stays as it was asked."""
+    return {**base, "revision": revision} if re.fullmatch(r"[0-9a-f]{40}", revision) else base
+
+
+def find_dataset(services: Services, owner: str, name: str) -> DatasetVersion:
+    """A version by its own id, or the newest one of a dataset. Raises `NotFound`."""
+    try:
+        return services.datasets.version(name, owner)
+    except NotFound:
+        return services.datasets.get(name, owner)
+
+
+def next_name(name: str) -> str:
+    """ "orders" becomes "orders-2", "orders-2" becomes "orders-3"."""
+    found = re.fullmatch(r"(.*)-(\d{1,4})", name, re.DOTALL)
+    return f"{found[1]}-{int(found[2]) + 1}" if found else f"{name}-2"
+
+
+def dataset_choices(services: Services, owner: str) -> list[tuple[str, str]]:
+    """(name with its size, id of its newest version), the newest first."""
+    return [(f"{one.name} ({count(one.examples, 'example')})", one.id) for one in services.datasets.of(owner)]
+
+
+def raw_config(repo: Any, settings: Sequence[Any]) -> dict[str, Any]:
+    """The form's config, unchecked. Raises `Faults` for numbers that were wiped."""
+    empty = empty_faults(KNOBS, settings)
+    if empty:
+        raise Faults(empty)
+    raw = nested(KNOBS, settings)
+    return {**raw, "base": {**raw["base"], "repo": str(repo or "").strip()}}
+
+
+def order_of(key: Any, name: Any, repo: Any, version_id: Any, settings: Sequence[Any]) -> Order:
+    """What Start sends. Raises `Faults`.
+
+    The same form from the same load of the page is the same order: pressing Start twice makes one run. A changed form
+    is another one.
+    """
+    raw = raw_config(repo, settings)
+    called, dataset = str(name or ""), str(version_id or "")
+    sent = json.dumps([str(key), called, dataset, raw], sort_keys=True, default=str)
+    return Order(called, dataset, raw, hashlib.sha256(sent.encode()).hexdigest()[:32] if key else None)

@@ -1,0 +1,33 @@
+"""`tunesmith web`: the stores, the pages and the shell put together."""
+
+import signal
+from collections.abc import Callable
+
+from studio.app import serve
+from studio.core.lineage import die_with_parent
+from studio.core.services import Services, open_services
+from studio.core.settings import Settings
+from studio.pages import PAGES
+from studio.shell.downloads import Located, RunFiles
+from studio.shell.session import owner_of
+
+
+def run_web(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Until it is told to end. Raises `BootRefused` where it may not start like this."""
+    die_with_parent(signal.SIGTERM)
+    services = open_services(settings)
+    serve(settings, services, PAGES, run_files(services), announce)
+
+
+def run_files(services: Services) -> RunFiles:
+    """How the download routes find the files of a run, for its owner alone."""
+
+    def adapter(owner: str, run_id: str) -> Located:
+        run = services.runs.get(run_id, owner)
+        return Located(services.artifacts.adapter_dir(run.id), run.name)
+
+    def log(owner: str, run_id: str) -> Located:
+        run = services.runs.get(run_id, owner)
+        return Located(services.artifacts.log_path(run.id), run.name)
+
+    return RunFiles(adapter, log, owner_of)

@@ -1,0 +1,280 @@
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.core import hub, models, starter
+from studio.core.catalog import STARTER_PARAMETERS, STARTER_REPO
+from studio.core.errors import Refused, StudioError, Unavailable
+from studio.core.settings import Settings
+from tests.integration.hub_server import Hub, Repo, serving
+
+CHAT = "acme/tiny-chat"
+TEMPLATE = b"{% for m in messages %}{{ m['content'] }}{% endfor %}"
+CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 512}
+
+
+def weights(rows: int = 10, columns: int = 20) -> bytes:
+    """One safetensors file with one tensor of zeros."""
+    size = rows * columns * 2
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [rows, columns], "data_offsets": [0, size]}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(size)
+
+
+def files(**changes: Any) -> dict[str, bytes]:
+    """A model that can be trained; `config` and `tokenizer_config` add fields, `without` and `extra` change files."""
+    config = {**CONFIG, **changes.get("config", {})}
+    whole = {
+        "config.json": json.dumps(config).encode(),
+        "tokenizer.json": b"{}",
+        "tokenizer_config.json": json.dumps({"eos_token": "</s>", **changes.get("tokenizer_config", {})}).encode(),
+        "chat_template.jinja": TEMPLATE,
+        "model.safetensors": weights(),
+        "README.md": b"# words",
+        **changes.get("extra", {}),
+    }
+    return {name: data for name, data in whole.items() if name not in changes.get("without", ())}
+
+
+def sharded() -> dict[str, bytes]:
+    """The same in two parts with an index, beside a pickle and a subfolder that nobody should fetch."""
+    names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    index = {"metadata": {"total_size": 800}, "weight_map": {"a": names[0], "b": names[1]}}
+    extra = {name: weights() for name in names} | {"model.safetensors.index.json": json.dumps(index).encode()}
+    extra |= {"pytorch_model.bin": b"pickle", "onnx/model.safetensors": weights()}
+    return files(without=["model.safetensors"], extra=extra)
+
+
+BAD = {
+    "a pickle": (files(without=["model.safetensors"], extra={"pytorch_model.bin": b"x"}), "pickles"),
+    "no weights": (files(without=["model.safetensors"]), "no safetensors weights"),
+    "code in the config": (files(config={"auto_map": {"AutoModel": "m.M"}}), "code of its own"),
+    "code in the tokenizer": (
+        files(tokenizer_config={"auto_map": {"AutoTokenizer": ["t.T"]}}),
+        "code of its own",
+    ),
+    "a kernel from a hub": (files(config={"_attn_implementation": "evil/kernel"}), "kernel"),
+    "an encoder": (files(config={"architectures": ["BertModel"]}), "not a language model for chat"),
+    "no architecture": (files(config={"architectures": None}), "names no architecture"),
+    "no fast tokenizer": (files(without=["tokenizer.json"]), "has no tokenizer.json"),
+    "no template": (files(without=["chat_template.jinja"]), "has no chat template"),
+    "quantised": (files(config={"quantization_config": {"quant_method": "gptq"}}), "quantised"),
+    "an adapter": (files(without=["config.json"], extra={"adapter_config.json": b"{}"}), "is an adapter"),
+    "a config that is a list": (files(extra={"config.json": b"[1]"}), "not a JSON object"),
+    "a nested bomb": (files(extra={"config.json": b"[" * 100_000}), "not JSON"),
+    "a huge config": (files(extra={"config.json": b" " * 1_100_000 + b"{}"}), "1 MB is the limit"),
+    "a lost part": (
+        {k: v for k, v in sharded().items() if k != "model-00002-of-00002.safetensors"},
+        "parts that are not there",
+    ),
+}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The stand-in Hub, without pauses between tries."""
+    repos = {
+        CHAT: Repo(files()),
+        "acme/sharded": Repo(sharded()),
+        "acme/gated": Repo(files(), gated=True),
+        "acme/secret": Repo(files(), private=True),
+    }
+    monkeypatch.setattr(hub, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_operator")
+    with serving(repos) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.address)
+        yield running
+
+
+def write(folder: Path, contents: dict[str, bytes]) -> Path:
+    """The files below `folder`."""
+    for name, data in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on the Hub is a closed port."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+
+
+def test_the_facts_of_a_hub_model_come_without_its_weights(server: Hub, settings: Settings) -> None:
+    facts = models.look_up(CHAT, "main", settings)
+    assert facts.ref.revision == server.repos[CHAT].commit
+    assert (facts.architecture, facts.context, facts.licence) == ("LlamaForCausalLM", 512, "apache-2.0")
+    assert not facts.is_here and facts.bytes_to_fetch > 400
+    assert server.asked("model.safetensors") == 0
+    assert server.asked("tokenizer.json") == 0
+
+
+def test_no_token_of_the_operator_ever_reaches_the_hub(server: Hub, settings: Settings) -> None:
+    models.ready_folder(CHAT, "main", settings)
+    assert server.tokens == []
+
+
+def test_a_fetched_model_needs_no_hub_any_more(
+    server: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, str]] = []
+    ref = models.ready_folder(CHAT, "main", settings, lambda share, words: seen.append((share, words)))
+    assert ref.folder and (ref.folder / "model.safetensors").read_bytes() == weights()
+    assert not (ref.folder / "README.md").exists()
+    assert seen[-1][0] == 1.0 and [share for share, _ in seen] == sorted(share for share, _ in seen)
+    before = len(server.requests)
+    assert models.ready_folder(CHAT, ref.revision, settings) == ref
+    assert len(server.requests) == before
+    no_network(monkeypatch)
+    assert models.look_up(CHAT, "main", settings).parameters == 200
+    assert [found.name for found in models.here(settings)] == ["SmolLM2-135M-Instruct", CHAT]
+
+
+def test_a_sharded_model_comes_with_all_its_parts_and_nothing_else(server: Hub, settings: Settings) -> None:
+    folder = models.ready_folder("acme/sharded", "main", settings).folder
+    assert folder
+    assert sorted(path.name for path in folder.glob("*.safetensors")) == [
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    ]
+    assert server.asked("pytorch_model.bin") == server.asked("onnx") == 0
+
+
+def test_a_model_whose_file_was_taken_away_is_fetched_again(server: Hub, settings: Settings) -> None:
+    folder = models.ready_folder(CHAT, "main", settings).folder
+    assert folder
+    (folder / "model.safetensors").unlink()
+    assert len(models.here(settings)) == 1
+    again = models.ready_folder(CHAT, "main", settings).folder
+    assert again and (again / "model.safetensors").read_bytes() == weights()
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision", "problem"),
+    [
+        ("acme/nothing", "main", "No model called 'acme/nothing' on the Hub."),
+        ("acme/secret", "main", "No model called 'acme/secret' on the Hub."),
+        ("gpt5", "main", "No model called 'gpt5'."),
+        ("../../etc", "main", "No model called '../../etc'."),
+        ("https://x.org/a/b", "main", "No model called 'https://x.org/a/b'."),
+        ("acme/gated", "main", "The model 'acme/gated' is gated"),
+        (CHAT, "nope", f"The model '{CHAT}' has no revision 'nope'."),
+        ("/no/such/folder", "main", "There is no folder of this name"),
+    ],
+)
+def test_an_unknown_or_closed_model_is_refused_with_a_sentence(
+    server: Hub, settings: Settings, repo: str, revision: str, problem: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        models.look_up(repo, revision, settings)
+    assert refused.value.problem.startswith(problem)
+    assert refused.value.remedy and refused.value.field.startswith("base.")
+    assert not settings.models_dir.exists() or not list(settings.models_dir.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_can_not_be_trained_is_refused_from_the_hub_and_from_a_folder(
+    server: Hub, settings: Settings, tmp_path: Path, case: str
+) -> None:
+    contents, words = BAD[case]
+    server.repos["acme/bad"] = Repo(contents)
+    folder = write(tmp_path / "bad", contents)
+    for repo in ("acme/bad", str(folder)):
+        with pytest.raises(Refused, match=words) as refused:
+            models.look_up(repo, "main", settings)
+        assert str(tmp_path) not in str(refused.value)
+    assert server.asked("pytorch_model.bin") == server.asked("resolve/main") == 0
+
+
+def test_a_folder_on_this_machine_is_used_where_it_lies(settings: Settings, tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", files())
+    facts = models.look_up(str(folder), "main", settings)
+    assert facts.ref == models.ModelRef(str(folder), "local", "local", folder, "mine")
+    assert (facts.parameters, facts.bytes_to_fetch) == (200, 0)
+    assert models.ready_folder(str(folder), "local", settings).folder == folder
+    assert models.tokenizer_folder(str(folder), "local", settings) == folder
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"\xff" * 30, lambda data: b""])
+def test_damaged_weights_in_a_folder_are_refused(settings: Settings, tmp_path: Path, damage: Any) -> None:
+    folder = write(tmp_path / "mine", files(extra={"model.safetensors": damage(weights())}))
+    with pytest.raises(Refused, match=r"'model\.safetensors' are (damaged|cut off)"):
+        models.look_up(str(folder), "main", settings)
+
+
+def test_the_preview_of_a_hub_model_gets_its_small_files_only(server: Hub, settings: Settings) -> None:
+    folder = models.tokenizer_folder(CHAT, "main", settings)
+    assert (folder / "tokenizer.json").is_file() and (folder / "chat_template.jinja").is_file()
+    assert server.asked("model.safetensors") == 0
+    assert len(models.here(settings)) == 1
+
+
+def test_a_busy_hub_is_asked_again(server: Hub, settings: Settings) -> None:
+    server.fail = [503]
+    assert models.look_up(CHAT, "main", settings).context == 512
+
+
+def test_a_hub_that_stays_away_is_unavailable_with_its_reason(
+    server: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_network(monkeypatch)
+    with pytest.raises(Unavailable, match="The Hub does not answer") as gone:
+        models.ready_folder(CHAT, "main", settings)
+    assert getattr(gone.value, "reason", "") == "hub_unreachable"
+
+
+def test_a_connection_reset_at_99_percent_leaves_no_half_model(server: Hub, settings: Settings) -> None:
+    server.cut["model.safetensors"] = [len(weights()) - 5]
+    folder = models.ready_folder(CHAT, "main", settings).folder
+    assert folder and (folder / "model.safetensors").read_bytes() == weights()
+
+
+def test_a_flipped_byte_on_the_way_is_found_and_nothing_is_recorded(server: Hub, settings: Settings) -> None:
+    server.flip = {"model.safetensors"}
+    with pytest.raises(Unavailable, match="arrived damaged"):
+        models.ready_folder(CHAT, "main", settings)
+    assert len(models.here(settings)) == 1
+    server.flip = set()
+    assert models.ready_folder(CHAT, "main", settings).folder
+
+
+def test_offline_mode_is_respected(server: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(StudioError, match="HF_HUB_OFFLINE"):
+        models.look_up(CHAT, "main", settings)
+    assert server.requests == []
+
+
+def test_the_starter_model_is_known_before_it_is_here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_network(monkeypatch)
+    facts = models.look_up(STARTER_REPO, "main", settings)
+    assert (facts.parameters, facts.is_here) == (STARTER_PARAMETERS, False)
+    assert models.here(settings) == [facts.ref]
+    with pytest.raises(Unavailable, match="not on this machine yet"):
+        models.tokenizer_folder(STARTER_REPO, "main", settings)
+
+
+def test_the_starter_model_comes_from_the_hub_where_it_answers(server: Hub, settings: Settings) -> None:
+    server.repos[STARTER_REPO] = Repo(files(extra={"onnx/model.safetensors": weights()}))
+    ref = models.ready_folder(STARTER_REPO, "main", settings)
+    commit = server.repos[STARTER_REPO].commit
+    assert (ref.source, ref.revision, ref.folder) == ("starter-hub", commit, starter.starter_dir(settings))
+    came = starter.source(settings)
+    assert came and came["source"] == "hub" and set(came["files"]) == {
+        "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"
+    }  # fmt: skip
+    before = len(server.requests)
+    assert models.ready_folder(STARTER_REPO, commit, settings) == models.ready_folder(STARTER_REPO, "main", settings)
+    assert len(server.requests) == before
+
+
+def test_the_module_imports_neither_torch_nor_transformers() -> None:
+    code = "import sys, studio.core.models; sys.exit(bool({'torch', 'transformers', 'gradio'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], env={**os.environ}, check=False).returncode == 0

@@ -1,0 +1,115 @@
+"""The worker's life: boot checks, recovery, then Huey's consumer with its sweep."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from huey.consumer import Consumer
+
+from studio.core.artifacts import read_json, write_json
+from studio.core.errors import BootRefused, StudioError, Unavailable
+from studio.core.machine import processor_name, real_cores
+from studio.core.migrate import open_records, prepare_data_dir
+from studio.core.queue import Bell
+from studio.core.settings import Settings
+from studio.core.stores.machines import MachineStore
+from worker import locks
+from worker.keeper import EngineKeeper
+from worker.supervise import Supervisor, child_environment, lock_of_supervisor
+
+log = logging.getLogger("tunesmith.worker")
+SWEEP_SECONDS = 5
+DEVICES = 1
+
+
+def serve(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT. Raises `BootRefused` where another worker serves this data dir."""
+    prepare_data_dir(settings)
+    lock = locks.take(lock_of_supervisor(settings))
+    if lock is None:
+        raise BootRefused("Another worker serves this data folder.", "Stop it, or choose another TUNESMITH_DATA_DIR.")
+    supervisor = Supervisor(settings, open_records(settings))
+    machines = MachineStore(supervisor.db)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: supervisor.leaving.set())
+    supervisor.recover()
+    measure(settings, supervisor, machines)
+    keeper = EngineKeeper(settings, machines, supervisor.host)
+    bell = Bell(settings, on_runs=supervisor.dispatch, on_engine=keeper.wake)
+    try:
+        _consume(supervisor, machines, keeper, bell)
+    finally:
+        supervisor.leaving.set()
+        keeper.stop()
+        machines.gone(supervisor.host)
+    os.close(lock)
+    return 0
+
+
+def _consume(supervisor: Supervisor, machines: MachineStore, keeper: EngineKeeper, bell: Bell) -> None:
+    """Run Huey's threads and the sweep. One thread for each device, and one that is always free for other bells."""
+    consumer = Consumer(
+        bell.huey, workers=DEVICES + 1, periodic=False, max_delay=0.5, shutdown_timeout=12, check_worker_health=False
+    )
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    consumer.start()
+    for signum, handler in handlers.items():  # the consumer put its own in place, which know nothing of trainers
+        signal.signal(signum, handler)
+    keeper.start()
+    log.info("worker ready")
+    while not supervisor.leaving.is_set():
+        sweep(supervisor, machines, bell)
+        supervisor.leaving.wait(SWEEP_SECONDS)
+    consumer.stop(graceful=True)
+
+
+def sweep(supervisor: Supervisor, machines: MachineStore, bell: Bell) -> None:
+    """What is done every few seconds: judge dead runs, ring where one waits, say that the worker is there."""
+    try:
+        machines.seen(supervisor.host)
+        supervisor.recover()
+        if supervisor.runs.next_queued() is not None:
+            bell.ring_runs()
+    except Unavailable as busy:
+        log.warning("sweep put off: %s", busy.problem)
+    except StudioError as error:
+        log.warning("sweep: %s", error)
+
+
+def measure(settings: Settings, supervisor: Supervisor, machines: MachineStore) -> None:
+    """Report what is known of this machine at once, and measure anew beside it: of each speed the best is kept.
+
+    A measurement beside a run or another program comes out low; the best of several starts is the machine's own.
+    """
+    path = settings.data_dir / "machine.json"
+    known: dict[str, Any] = read_json(path) or {}
+    if known.get("processor") != processor_name() or known.get("cores") != real_cores():
+        known = {}
+    machines.report(supervisor.host, supervisor.worker_id, known)
+
+    def again() -> None:
+        fresh = _devices(settings)
+        speeds, older = fresh.get("matmul", {}), known.get("matmul", {})
+        fresh["matmul"] = {dtype: max(speed, older.get(dtype, 0.0)) for dtype, speed in speeds.items()}
+        if fresh["matmul"] and not supervisor.leaving.is_set():
+            write_json(path, fresh)
+            machines.report(supervisor.host, supervisor.worker_id, fresh)
+
+    threading.Thread(target=again, name="devices", daemon=True).start()
+
+
+def _devices(settings: Settings) -> dict[str, Any]:
+    """What `python -m worker devices` measures; empty where it fails."""
+    process = subprocess.run(
+        [sys.executable, "-m", "worker", "devices"], env=child_environment(settings), capture_output=True, check=False
+    )
+    if process.returncode != 0:
+        log.warning("devices could not be measured: %s", process.stderr.decode(errors="replace")[-500:])
+        return {}
+    facts = json.loads(process.stdout.strip().splitlines()[-1])
+    return {**facts, "processor": processor_name(), "cores": real_cores()}

@@ -1,0 +1,56 @@
+"""A chat to the ids that the model reads, by the model folder's own template and tokenizer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from studio.core.learnt import render
+from studio.core.tokenizer import load_chat
+
+UNSTATED_CONTEXT = 2048
+"""For a model that does not say how much it reads."""
+
+
+class Prompts:
+    """The tokenizer's side of one model folder; safe for several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the folder's tokenizer, template and configs. Raises Refused where one is missing or damaged."""
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._chat = load_chat(folder)
+        self.context = self._chat.context or UNSTATED_CONTEXT
+        self.ends = configured_ends(folder) | self.template_ends()
+
+    def ids(self, messages: list[dict[str, Any]]) -> list[int]:
+        """The prompt's ids, up to where the answer begins. Raises Refused where the template refuses the chat."""
+        return self.encode(render(self._chat.template, messages, add_generation_prompt=True).text)
+
+    def text(self, ids: list[int]) -> str:
+        """The text of some ids, without special tokens."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, nothing added."""
+        return self._chat.encoder.encode(text).ids
+
+    def template_ends(self) -> frozenset[int]:
+        """The special token that the template writes after an answer: it ends a turn, whatever the configs name.
+
+        Raises Refused where the template does not take the simplest chat.
+        """
+        mark = "wordwordword"
+        chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": mark}]
+        after = render(self._chat.template, chat).text.rpartition(mark)[2].lstrip()
+        return frozenset(self.encode(after)[:1]) & self._chat.encoder.special_ids
+
+
+def configured_ends(folder: Path) -> frozenset[int]:
+    """The end-of-turn ids that the model's configs name: one id or a list, in either file."""
+    found: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        path = folder / name
+        value = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
+        found.update(value if isinstance(value, list) else [] if value is None else [value])
+    return frozenset(found)

@@ -1,0 +1,113 @@
+"""The process of one run. Light itself: what is heavy is imported inside `main`, so that a failing import is told."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from studio.core.artifacts import Artifacts, new_id, write_json
+from studio.core.config import parse_config
+from studio.core.db import Database
+from studio.core.lineage import die_with_parent
+from studio.core.models import ModelRef, ready_folder
+from studio.core.settings import Settings
+from studio.core.stores.claims import Claimed, ClaimLost
+from studio.core.stores.datasets import DatasetStore
+from studio.core.stores.runs import Run, RunStore
+from worker.trainer.failures import Failure, bug, explain
+from worker.trainer.job import Job, StopAsked
+
+DONE, STOPPED, FAILED, CLAIM_LOST = 0, 10, 20, 30
+log = logging.getLogger("tunesmith.trainer")
+
+
+def main(run_id: str) -> int:
+    """Work on the run as the claim in the environment allows; gives the exit code."""
+    die_with_parent()
+    _log_to_stdout()
+    _before_torch()
+    settings = Settings()
+    artifacts = Artifacts(settings.data_dir)
+    try:
+        db = Database(settings.database_path)
+        run = RunStore(db).get(run_id, None)
+        claim = int(os.environ.get("TUNESMITH_CLAIM") or run.claim)
+        claimed = Claimed(db, run_id, claim)
+        result = _work(run, claimed, settings, DatasetStore(db).version(run.dataset_version_id, None).sha256, claim)
+    except ClaimLost:
+        log.warning("the run is no longer ours")
+        return CLAIM_LOST
+    except StopAsked:
+        return STOPPED
+    except Exception as error:  # a door: whatever it is, it is told
+        _fail(artifacts.failure_path(run_id), _verdict(error), error)
+        return FAILED
+    return STOPPED if result.get("stopped") else DONE
+
+
+def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, claim: int) -> dict[str, Any]:
+    """Fetch the model where it is not here, then all phases."""
+    artifacts = Artifacts(settings.data_dir)
+    model = _model(run, claimed, settings)
+    assert model.folder is not None
+    from worker.trainer.phases import train  # heavy: seconds of torch, after the first sign of life
+
+    job = Job(
+        run_id=run.id,
+        claim=claim,
+        config=parse_config(run.config),
+        model_folder=model.folder,
+        model_repo=model.repo,
+        model_revision=model.revision,
+        model_source=model.source,
+        data_parquet=artifacts.data_parquet(run.dataset_version_id),
+        run_dir=artifacts.run_dir(run.id),
+        dataset_sha256=dataset_sha256,
+        threads=settings.threads,
+    )
+    return train(job, claimed)
+
+
+def _model(run: Run, claimed: Claimed, settings: Settings) -> ModelRef:
+    """The base model's folder; fetching it is told once, and a stop is heard meanwhile."""
+    told: list[str] = []
+
+    def tell(share: float, words: str) -> None:
+        if claimed.stop_wanted():
+            raise StopAsked
+        if not told:
+            claimed.event("note", "Fetching the base model", words)
+            told.append(words)
+        log.info("%s (%d %%)", words, round(100 * share))
+
+    return ready_folder(run.base_repo, run.base_revision, settings, tell)
+
+
+def _verdict(error: Exception) -> Failure:
+    return explain(error) or bug(new_id())
+
+
+def _fail(path: Path, failure: Failure, error: Exception) -> None:
+    """Leave the verdict for the supervisor, and the traceback in the log."""
+    log.error("%s: %s", failure.reason, failure.problem, exc_info=error)
+    write_json(path, {"reason": failure.reason, "problem": failure.problem, "remedy": failure.remedy})
+
+
+def _before_torch() -> None:
+    """What torch and its thread library read once, when they are loaded.
+
+    One run, one accelerator: where torch sees several, TRL refuses to start. And threads that wait for one another
+    give their core away soon instead of spinning on it: with other work on the machine a step took 13 s instead of 37.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def _log_to_stdout() -> None:
+    """Lines such as "14:18:28 step 306 loss 0.401 lr 7.9e-05": the supervisor keeps them as the run's log."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
+    )
+    for name in ("httpx", "httpcore", "alembic", "urllib3", "filelock", "datasets"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,184 @@
+"""What is told while training runs: metrics in batches, progress, events; and the look whether a stop is asked."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from worker.trainer.job import Reporter, StopAsked, TrainingFailed
+
+log = logging.getLogger("tunesmith.trainer")
+FLUSH_SECONDS = 1.0
+FLUSH_ROWS = 50
+LOOK_SECONDS = 1.0
+NAMES = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch", "mean_token_accuracy")
+Clock = Callable[[], float]
+
+
+class StopLook:
+    """Asks the records at most once a second whether the person wants to stop."""
+
+    def __init__(self, reporter: Reporter, clock: Clock = time.monotonic) -> None:
+        """The first look is at once."""
+        self._reporter, self._clock, self._next = reporter, clock, -math.inf
+
+    def __call__(self) -> None:
+        """Raise `StopAsked` where a stop is wanted."""
+        if self._clock() >= self._next:
+            self._next = self._clock() + LOOK_SECONDS
+            if self._reporter.stop_wanted():
+                raise StopAsked
+
+
+class Meter:
+    """Sums since the last log: tokens, learnt tokens, right guesses, seconds of training without the checks."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        """Begins with empty sums."""
+        self._clock = clock
+        self.learnt_in_all = self._pending = 0
+        self._loss: list[torch.Tensor] = []
+        self._reset()
+        self.resume()
+
+    def _reset(self) -> None:
+        self._tokens, self._learnt, self._seconds = 0, 0, 0.0
+        self._correct: list[torch.Tensor] = []
+
+    def resume(self) -> None:
+        """Time counts from now on."""
+        self._mark = self._clock()
+
+    def batch(self, tokens: int) -> None:
+        """A micro-batch with so many tokens, padding left out."""
+        self._tokens += tokens
+
+    def scored(self, learnt: int, correct: torch.Tensor | None) -> None:
+        """So many learnt tokens, of which so many were guessed right (None: not known)."""
+        self._learnt += learnt
+        self._pending += learnt
+        self._correct += [] if correct is None else [correct]
+
+    def loss(self, loss: torch.Tensor) -> None:
+        """The share of one micro-batch in the loss of its step."""
+        self._loss.append(loss.detach())
+
+    def take_loss(self) -> float:
+        """The loss of the step so far; the next step begins at 0."""
+        total = float(torch.stack(self._loss).sum()) if self._loss else 0.0
+        self._loss.clear()
+        return total
+
+    def step(self) -> None:
+        """A step has ended."""
+        now = self._clock()
+        self._seconds, self._mark = self._seconds + now - self._mark, now
+        self.learnt_in_all, self._pending = self.learnt_in_all + self._pending, 0
+
+    def take(self) -> dict[str, float]:
+        """Speeds and accuracy since the last call."""
+        seconds = max(self._seconds, 1e-9)
+        found = {"tokens_per_s": self._tokens / seconds, "learnt_tokens_per_s": self._learnt / seconds}
+        if self._learnt and self._correct:
+            found["mean_token_accuracy"] = float(torch.stack(self._correct).sum()) / self._learnt
+        self._reset()
+        return found
+
+
+class Points:
+    """Metrics on their way to the records: written once a second or at 50 rows, whichever comes first."""
+
+    def __init__(self, reporter: Reporter, clock: Clock = time.monotonic) -> None:
+        """Nothing is written before the first second is over."""
+        self._reporter, self._clock = reporter, clock
+        self._rows: list[tuple[int, str, float]] = []
+        self._progress: tuple[int, int] | None = None
+        self._last = clock()
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Keep the finite ones: the records hold no NaN."""
+        self._rows += [(step, name, float(value)) for name, value in values.items() if math.isfinite(value)]
+        if len(self._rows) >= FLUSH_ROWS:
+            self.flush()
+
+    def progress(self, step: int, steps: int) -> None:
+        """Where the run is."""
+        first = self._progress is None
+        self._progress = (step, steps)
+        if first or self._clock() - self._last >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all now."""
+        rows, self._rows, self._last = self._rows, [], self._clock()
+        self._reporter.metrics(rows)
+        if self._progress is not None:
+            self._reporter.progress(*self._progress)
+
+
+class Watch(TrainerCallback):
+    """The trainer's eyes: everything that is told about a run while it trains."""
+
+    def __init__(self, reporter: Reporter, meter: Meter, look: StopLook, began: float) -> None:
+        """`began` is when the attempt began (`time.monotonic`), for the time to the first step."""
+        self._reporter, self._meter, self._look, self._began = reporter, meter, look, began
+        self.points = Points(reporter)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """The number of steps is known now."""
+        self._reporter.progress(0, state.max_steps)
+        self._meter.resume()
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Before the first micro-batch of a step."""
+        self._look()
+
+    def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Between two micro-batches of a step."""
+        self._look()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """The last moment at which a broken gradient can be kept out of the weights."""
+        loss = self._meter.take_loss()
+        if not math.isfinite(loss):
+            problem = f"The loss became {loss} at step {state.global_step + 1}."
+            raise TrainingFailed("diverged", problem, "Take a lower learning rate.")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """A step is in the weights."""
+        self._meter.step()
+        self.points.progress(state.global_step, state.max_steps)
+        if state.global_step == 1:
+            seconds = time.monotonic() - self._began
+            self._reporter.event("note", "First step", f"{seconds:.1f} s after the start")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Values of a step, or of a check on the held-out examples."""
+        values = {name: value for name, value in (logs or {}).items() if name in NAMES}
+        if "eval_loss" in values:
+            self.points.add(state.global_step, {"eval_loss": values["eval_loss"]})
+            log.info("step %d held-out loss %.4f", state.global_step, values["eval_loss"])
+        elif "loss" in values:
+            values |= self._meter.take()
+            self.points.add(state.global_step, values)
+            log.info("step %d loss %.4f lr %.2g", state.global_step, values["loss"], values["learning_rate"])
+
+    def checked(self, step: int, loss: float, seconds: float) -> None:
+        """A check on the held-out examples has ended; its time is not the training's."""
+        self._meter.resume()
+        self._reporter.event(
+            "eval", "Checked on held-out examples", f"Step {step}: loss {loss:.4f}, in {seconds:.1f} s"
+        )

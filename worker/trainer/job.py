@@ -1,0 +1,62 @@
+"""What a trainer is given, and how it reports. Light: no torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from studio.core.config import RunConfig
+from studio.core.errors import StudioError
+from studio.core.states import State
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local."""
+
+    run_id: str
+    claim: int
+    config: RunConfig
+    model_folder: Path
+    model_repo: str
+    model_revision: str
+    model_source: str
+    data_parquet: Path
+    run_dir: Path
+    dataset_sha256: str = ""
+    threads: int = 0
+    extra_spec: dict[str, Any] = field(default_factory=dict)
+
+
+class Reporter(Protocol):
+    """What the trainer writes to the records: `studio.core.stores.claims.Claimed`, or a recording one in tests."""
+
+    def move(self, to: State, title: str, detail: str = "") -> None:
+        """Change the state."""
+
+    def event(self, kind: str, title: str, detail: str = "") -> None:
+        """Append to the timeline."""
+
+    def metrics(self, points: list[tuple[int, str, float]]) -> None:
+        """Add points of `(step, name, value)`."""
+
+    def progress(self, step: int, steps: int) -> None:
+        """Where the run is."""
+
+    def spec(self, spec: dict[str, Any]) -> None:
+        """What the attempt runs with."""
+
+    def stop_wanted(self) -> bool:
+        """Whether the person asked to stop."""
+
+
+class TrainingFailed(StudioError):
+    """The run can not go on. `reason` is a code such as `diverged` or `nothing_learnt`."""
+
+    def __init__(self, reason: str, problem: str, remedy: str) -> None:
+        """All three stand in the run's record."""
+        super().__init__(problem, remedy)
+        self.reason = reason
+
+
+class StopAsked(Exception):
+    """The person asked to stop: what is learnt so far is kept."""

@@ -1,0 +1,244 @@
+"""One attempt from its job to its result, phase by phase."""
+
+import math
+import resource
+import time
+from importlib.metadata import version
+from typing import Any
+
+from transformers import set_seed
+
+from studio.core.artifacts import write_json
+from studio.core.states import State
+from studio.core.stores.claims import ClaimLost
+from studio.core.tokenizer import Chat, load_chat
+from worker.trainer.answers import Answerer, compare, prompts, questions
+from worker.trainer.callbacks import Meter, StopLook, Watch
+from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed
+from worker.trainer.load import Loaded, load
+from worker.trainer.loss import held_out_loss
+from worker.trainer.prepare import Prepared, prepare
+from worker.trainer.publish import Proof, publish, snapshot
+from worker.trainer.train import Tuner, build
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
+
+
+def train(job: Job, reporter: Reporter) -> dict[str, Any]:
+    """Run all phases; gives the result, written to `result.json` last. `{"stopped": True, "steps": 0}` is not written.
+
+    Raises StudioError where the run can not go on, ClaimLost where another attempt owns it.
+    """
+    attempt = Attempt(job, reporter)
+    try:
+        attempt.begin()
+        attempt.learn()
+    except StopAsked:
+        attempt.stopped = True
+    return attempt.finish()
+
+
+class Attempt:
+    """The phases of one attempt; they share what they found."""
+
+    def __init__(self, job: Job, reporter: Reporter) -> None:
+        """Nothing is loaded yet."""
+        self.job, self.reporter = job, reporter
+        self.began = time.monotonic()
+        self.look, self.meter = StopLook(reporter), Meter()
+        self.watch = Watch(reporter, self.meter, self.look, self.began)
+        self.stopped = False
+        self.steps = 0
+        self.base_loss: float | None = None
+        self.tuned_loss: float | None = None
+        self.compared: dict[str, Any] | None = None
+        self.seconds: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """Read the data, load the model, keep the spec; the base model is measured before anything is learnt."""
+        self.look()
+        set_seed(self.job.config.training.seed)
+        self.chat = load_chat(self.job.model_folder)
+        with Timed(self.seconds, "prepare"):
+            self.data = prepare(
+                self.job.data_parquet, self.chat.template, self.chat.encoder, within(self.job, self.chat)
+            )
+        self.tell_data()
+        self.look()
+        self.loaded = load(self.job)
+        self.seconds["load"] = round(self.loaded.seconds, 2)
+        detail = f"In {self.loaded.seconds:.1f} s, {self.loaded.dtype} on {self.loaded.device.title}"
+        self.reporter.event("note", "Base model loaded", detail)
+        self.reporter.spec(spec_of(self.job, self.loaded, self.data))
+        self.before = snapshot(self.loaded.model)
+        if len(self.data.held_out):
+            with Timed(self.seconds, "base_loss"), self.loaded.untuned():
+                self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
+            self.reporter.event("eval", "Base model checked on held-out examples", f"Loss {self.base_loss:.4f}")
+
+    def tell_data(self) -> None:
+        """What became of the examples, in the timeline."""
+        data, length = self.data, within(self.job, self.chat).max_length
+        detail = (
+            f"{len(data.train)} to learn, {len(data.held_out)} held out, {data.train.learnt} tokens learnt an epoch"
+        )
+        self.reporter.event("note", "Examples prepared", detail)
+        if data.cut:
+            self.reporter.event("warning", f"{data.cut} examples were cut", f"They are longer than {length} tokens.")
+        if data.left_out:
+            self.reporter.event("warning", f"{data.left_out} examples were left out", "Nothing in them can be learnt.")
+        if data.refused:
+            self.reporter.event("warning", f"{data.refused} examples do not fit the chat template", data.refusal)
+
+    def learn(self) -> None:
+        """Train. The steps that were made count, however it ends."""
+        self.enter("running", "Training", f"{len(self.data.train)} examples")
+        tuner = build(self.job, self.loaded, self.data, self.watch, self.meter, self.look)
+        try:
+            with Timed(self.seconds, "train"):
+                tuner.train()
+        finally:
+            self.steps = int(tuner.state.global_step)
+            self.watch.points.flush()
+        self.tuned_loss = self.known_loss(tuner)
+
+    def known_loss(self, tuner: Tuner) -> float | None:
+        """The last check's loss where it was made after the last step."""
+        checked = tuner.last_check
+        return checked[1] if checked and checked[0] == self.steps else None
+
+    def finish(self) -> dict[str, Any]:
+        """Publish what was learnt, measure it, write the result."""
+        if self.stopped and not self.steps:
+            return {"stopped": True, "steps": 0}
+        if not self.steps or not self.meter.learnt_in_all:
+            raise TrainingFailed("nothing_learnt", "Training ended before its first step.", "Take more epochs.")
+        if not self.stopped:
+            self.leave_loop()
+        with Timed(self.seconds, "publish"):
+            self.proof = publish(self.job, self.loaded.model, self.before)
+        if not self.stopped:
+            try:
+                self.measure()
+            except StopAsked:
+                self.stopped = True
+        result = self.result()
+        write_json(self.job.run_dir / "result.json", result)
+        return result
+
+    def leave_loop(self) -> None:
+        """Say that the adapter is being written; a stop that was asked meanwhile is heard."""
+        try:
+            self.enter("finalizing", "Writing the adapter", f"After {self.steps} steps")
+        except StopAsked:
+            self.stopped = True
+
+    def enter(self, state: State, title: str, detail: str) -> None:
+        """Move on. Raises `StopAsked` where a stop was asked before, ClaimLost where the run is no longer ours."""
+        try:
+            self.reporter.move(state, title, detail)
+        except ClaimLost:
+            if self.reporter.stop_wanted():  # raises ClaimLost itself where it is
+                raise StopAsked from None
+            raise
+
+    def measure(self) -> None:
+        """The tuned model's held-out loss and, where it is asked for, both models' answers."""
+        if self.tuned_loss is None and len(self.data.held_out):
+            with Timed(self.seconds, "tuned_loss"):
+                self.tuned_loss = self.check_loss("diverged", "Take a lower learning rate.")
+        if self.job.config.training.predict_with_generate and len(self.data.held_out):
+            with Timed(self.seconds, "answers"):
+                self.compared = self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """Both models answer every held-out example."""
+        context = self.chat.context or self.job.config.training.max_length
+        asked = questions(self.data.held_out.messages, self.chat, context)
+        answerer = Answerer(self.loaded, self.data.stops, self.look)
+        start = time.monotonic()
+        tuned = answerer.answer(asked)
+        with self.loaded.untuned():
+            base = answerer.answer(asked)
+        found = compare(asked, base, tuned)
+        detail = f"Exact: base {found['base']:.0%}, tuned {found['tuned']:.0%} of {len(asked)}, "
+        self.reporter.event("eval", "Held-out examples answered", detail + f"in {time.monotonic() - start:.1f} s")
+        return found
+
+    def check_loss(self, reason: str, remedy: str) -> float:
+        """The held-out loss of whichever model is switched on. Raises `TrainingFailed` where it is no number."""
+        data = self.data.held_out.data
+        loss = held_out_loss(self.loaded.model, data, int(self.loaded.tokenizer.pad_token_id), self.look)
+        if not math.isfinite(loss):
+            raise TrainingFailed(reason, f"The loss on the held-out examples is {loss}.", remedy)
+        return loss
+
+    def result(self) -> dict[str, Any]:
+        """What stands in `result.json`."""
+        compared = self.compared or {}
+        proof: Proof = self.proof
+        return {
+            "claim": self.job.claim,
+            "run_id": self.job.run_id,
+            "steps": self.steps,
+            "supervised_tokens": self.meter.learnt_in_all,
+            "changed_tensors": proof.changed,
+            "tensors": proof.tensors,
+            "files": proof.files,
+            "base": {"loss": self.base_loss, "exact_match": compared.get("base")},
+            "tuned": {"loss": self.tuned_loss, "exact_match": compared.get("tuned")},
+            "answers": compared.get("answers", []),
+            "prompts": prompts(self.data.held_out.messages),
+            "examples": len(self.data.train),
+            "held_out": len(self.data.held_out),
+            "seconds": round(time.monotonic() - self.began, 2),
+            "phases": self.seconds,
+            "peak_rss_mb": peak_rss_mb(),
+            "dtype": self.loaded.dtype,
+        } | ({"stopped": True} if self.stopped else {})
+
+
+class Timed:
+    """Notes the seconds of its block under `name`."""
+
+    def __init__(self, seconds: dict[str, float], name: str) -> None:
+        """`seconds` takes the entry at the end of the block."""
+        self._seconds, self._name = seconds, name
+
+    def __enter__(self) -> None:
+        self._start = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds[self._name] = round(time.monotonic() - self._start, 2)
+
+
+def within(job: Job, chat: Chat) -> Any:
+    """The training config with the longest example brought down to what the model can read."""
+    training = job.config.training
+    if not chat.context or chat.context >= training.max_length:
+        return training
+    return training.model_copy(update={"max_length": chat.context})
+
+
+def peak_rss_mb() -> float:
+    """The most resident memory that this process ever had, in MB (10^6 bytes). It has no children."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1)
+
+
+def spec_of(job: Job, loaded: Loaded, data: Prepared) -> dict[str, Any]:
+    """What the attempt runs with, so that it can be done again."""
+    return {
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "dataset_sha256": job.dataset_sha256,
+        "model": {"repo": job.model_repo, "revision": job.model_revision, "source": job.model_source},
+        "dtype": loaded.dtype,
+        "device": loaded.device.title,
+        "threads": loaded.threads,
+        "matmul_gflops": loaded.speeds,
+        "seed": job.config.training.seed,
+        "examples": len(data.train),
+        "held_out": len(data.held_out),
+        "tokens": data.train.tokens,
+        "learnt_tokens": data.train.learnt,
+        **job.extra_spec,
+    }
