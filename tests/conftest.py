@@ -55,3 +55,11 @@ def starter_dir(starter_model: Path, tmp_path: Path) -> Path:
     data_dir = tmp_path / "data"
     shutil.copytree(starter_model, data_dir / "models" / "starter")
     return data_dir
+
+
+TIERS = ("unit", "architecture", "integration", "browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Cheap tiers first; browser tests last, because Playwright keeps an event loop running in this thread."""
+    items.sort(key=lambda item: next((i for i, tier in enumerate(TIERS) if tier in item.path.parts), len(TIERS)))

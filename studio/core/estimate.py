@@ -8,7 +8,7 @@ from studio.core.config import TrainingConfig
 
 # Share of the processor's matrix speed that training with LoRA reaches through TRL, measured with the starter model
 # on two cores: the bench of the training issue will replace it.
-EFFICIENCY = {"bfloat16": 0.22, "float32": 0.35, "float16": 0.2}
+EFFICIENCY = {"bfloat16": 0.33, "float32": 0.5, "float16": 0.2}
 START_SECONDS = 20.0
 
 

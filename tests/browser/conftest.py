@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from studio.core.services import Services, open_services
 from studio.core.settings import Settings
@@ -26,6 +26,7 @@ PATIENCE_MS = 15_000
 # What Gradio says of its own requests that were under way when a page was left; a studio that is really gone fails
 # the test by what it does not show.
 LEAVING = ("AbortError: signal is aborted without reason", "Connection errored out.")
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ def chat(page: Page, asked: str) -> None:
     page.get_by_role("link", name="Try it").or_(page.get_by_role("button", name="Try it")).first.click()
     page.wait_for_url("**/playground?run=*")
     page.get_by_role("button", name=asked[:20]).first.click()
+    expect(page.get_by_label("Ask both")).to_have_value(asked)
     page.get_by_role("button", name="Send").click()
     speeds = page.locator(".ts-speed", has_text="tokens/s")
     expect(speeds).to_have_count(2, timeout=3 * MINUTE_MS)
