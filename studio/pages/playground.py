@@ -156,11 +156,17 @@ class Desk:
         return [first, second, question] if question else [gr.skip()] * 3
 
     def prompt(self, number: int) -> Callable[..., list[Any]]:
-        """A handler that puts the held-out prompt `number` into the box, with its system message."""
+        """A handler that puts the held-out prompt `number` into the box, with its system message, for a fresh chat.
 
-        def put(run_id: str, request: gr.Request) -> list[Any]:
+        Fresh, because the model learnt to answer it as the first question, and the reference is for that.
+        """
+
+        def put(tab: str, run_id: str, request: gr.Request) -> list[Any]:
             found = prompts_of(self.services.runs.get(run_id, owner_of(request)))
-            return [found[number].asked, found[number].system] if number < len(found) else [gr.skip()] * 2
+            if number >= len(found):
+                return [gr.skip()] * 7
+            self.answering.end(f"{owner_of(request)} {tab}", clear=True)
+            return [found[number].system, found[number].asked, *blank()[1:]]
 
         return put
 
@@ -233,4 +239,4 @@ def wire(studio: gr.Blocks, desk: Desk, room: Room) -> None:
     room.stop.click(desk.stop, room.tab, None, **QUIET)
     room.clear.click(desk.clear, room.tab, outputs, **QUIET)
     for number, button in enumerate(room.prompts):
-        button.click(desk.prompt(number), room.run_id, [room.ask, room.system], **QUIET)
+        button.click(desk.prompt(number), [room.tab, room.run_id], [room.system, *outputs], **QUIET)

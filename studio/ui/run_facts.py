@@ -49,12 +49,18 @@ def origin_rows(run: Run, dataset: DatasetVersion | None) -> Rows:
     rows: Rows = [
         ("Dataset", f"{run.dataset_name}{version}"),
         ("Base model", live.base_name(run)),
-        ("Revision", code(run.base_revision[:12])),
+        ("Revision", code(revision_of(run))),
     ]
     if source := model_of(run).get("source"):
         rows.append(("Came from", SOURCES.get(str(source), str(source))))
     rows.append(("Method", "LoRA, answers only"))
     return rows
+
+
+def revision_of(run: Run) -> str:
+    """What the trainer found, else what was asked for; a commit is shortened."""
+    revision = str(model_of(run).get("revision") or run.base_revision)
+    return revision[:12] if len(revision) == 40 else revision
 
 
 def knob_row(knob: Knob, config: dict[str, Any]) -> tuple[Text, Text]:
@@ -85,8 +91,6 @@ def spec_rows(run: Run) -> Rows:
     rows += [(words, f"{value:,.0f}") for name, words in counted if (value := live.number_of(spec, name)) is not None]
     if digest := spec.get("dataset_sha256"):
         rows.append(("Dataset hash", code(str(digest)[:12])))
-    if revision := model_of(run).get("revision"):
-        rows.append(("Model revision", code(str(revision)[:12])))
     libraries = spec.get("libraries")
     if isinstance(libraries, Mapping):
         rows += [(str(name), code(str(version))) for name, version in libraries.items()]

@@ -88,6 +88,10 @@ def test_both_answer_a_held_out_prompt_and_the_text_is_shown_as_it_is(stage: Sta
     page.get_by_role("button", name="Ask again").click()
     expect(page.get_by_text("s to the first word").nth(1)).to_be_visible()
     wait_until(lambda: page.locator(".ts-chat .bot").all_inner_texts() == first, 10)  # the same seed, the same answer
+    page.get_by_role("button", name="Please send <b>two</b> apples.").click()  # a held-out prompt begins a fresh chat
+    expect(page.locator(".ts-chat .user")).to_have_count(0)
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_text("s to the first word").nth(1)).to_be_visible()
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_text("Nothing asked yet").nth(1)).to_be_visible()
     expect(page.locator(".ts-chat .user")).to_have_count(0)
