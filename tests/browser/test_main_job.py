@@ -52,7 +52,7 @@ def web_of(process: "subprocess.Popen[bytes]") -> psutil.Process:
 
 def start(page: Page) -> str:
     """File, mapping, one shorter setting, Start: the id of the run whose page opens."""
-    expect(page.get_by_text("billion parameters")).to_be_visible(timeout=MINUTE_MS)
+    expect(page.get_by_text("million parameters")).to_be_visible(timeout=MINUTE_MS)
     drop(page, asset("examples") / DEMO_FILE)
     accept(page)
     page.get_by_label("Epochs").fill("0.6")
@@ -100,6 +100,7 @@ def test_a_person_without_code_trains_the_starter_model_and_chats_with_both(star
         assert [step for step, _ in series] == list(range(1, run.steps + 1))
         assert run.result and run.result["tuned"]["loss"] < run.result["base"]["loss"] / 3
         chat(page, run.result["prompts"][0]["asked"])
+        page.context.close()  # before the studio: a page that asks nobody would complain
         services.db.close()
         services.bell.huey.storage.close()
         assert httpx.get(f"{url}/download/adapter/{run_id}", trust_env=False).content[:2] == b"PK"
