@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.cli import app
 from studio.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,11 @@ def test_the_readme_lists_every_setting_with_its_words_and_nothing_else() -> Non
     table = dict(re.findall(r"^\| `(TUNESMITH_\w+)` \| [^|]* \| ([^|]*) \|$", README, re.MULTILINE))
     fields = {f"TUNESMITH_{name.upper()}": field.description for name, field in Settings.model_fields.items()}
     assert {name: words.strip() for name, words in table.items()} == fields
+
+
+def test_the_readme_lists_every_command_and_nothing_else() -> None:
+    listed = set(re.findall(r"^\| `tunesmith (\w+)", README, re.MULTILINE))
+    assert listed == {command.callback.__name__ for command in app.registered_commands if command.callback}
 
 
 def test_the_readme_tree_names_every_folder_and_top_file_that_is_there() -> None:
