@@ -100,12 +100,14 @@ class EngineClient:
         messages: Sequence[Message],
         options: ChatOptions = ChatOptions(),
         leash: "Leash | None" = None,
+        columns: int = 1,
     ) -> Iterator[Piece]:
         """The answer of "base" or an attached adapter as it is made. Closing the iterator stops the engine.
 
-        Raises Refused, NotFound or Unavailable; `leash` lets another thread cut the connection.
+        Raises Refused, NotFound or Unavailable; `leash` lets another thread cut the connection; `columns` is how many
+        answers are asked for at this moment, so that the engine makes them together.
         """
-        body = {"model": model, "messages": list(messages), "stream": True, **_given(options)}
+        body = {"model": model, "messages": list(messages), "stream": True, "columns": columns, **_given(options)}
         asked = ("POST", "/v1/chat/completions")
         with _translated(), self._http(SILENCE_S) as http, http.stream(*asked, json=body) as answer:
             if leash is not None:
@@ -123,7 +125,7 @@ class EngineClient:
         pieces: queue.Queue[tuple[int, Piece]] = queue.Queue()
         leashes = [Leash() for _ in columns]
         for index, (model, messages) in enumerate(columns):
-            stream = self.stream_chat(model, messages, options, leashes[index])
+            stream = self.stream_chat(model, messages, options, leashes[index], len(columns))
             threading.Thread(target=_pump, args=(index, stream, pieces), daemon=True, name=f"pane-{index}").start()
         going = len(columns)
         try:

@@ -24,6 +24,7 @@ class ChatAsk(BaseModel):
     max_tokens: int = Field(256, ge=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: list[Stop] = Field(default_factory=list, max_length=16)
+    columns: int = Field(1, ge=1, le=16, description="Ours: how many requests the page sends at this moment.")
 
     @model_validator(mode="before")
     @classmethod

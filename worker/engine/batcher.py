@@ -16,7 +16,9 @@ from worker.engine.models import LoadedModel
 log = logging.getLogger(__name__)
 
 TOGETHER_S = 0.05
-"""How long a request waits for company: the panes of one page ask within milliseconds of one another."""
+"""How long a request waits for company of which nobody told it."""
+COMPANY_S = 2.0
+"""How long it waits for the other columns of its page: they ask within milliseconds, but a busy machine is slow."""
 MOST_ROWS = 16
 Job = Callable[[], None]
 
@@ -79,9 +81,13 @@ class Batcher(threading.Thread):
                 item()
 
     def _gather(self, first: Row) -> list[Row]:
-        """The rows that arrive within a moment of the first; a change of the model ends the gathering."""
-        rows, until = [first], time.monotonic() + TOGETHER_S
-        while len(rows) < MOST_ROWS:
+        """The rows that arrive with the first: its page's columns, else what comes within a moment.
+
+        A change of the model ends the gathering.
+        """
+        rows, told = [first], first.columns > 1
+        until = time.monotonic() + (COMPANY_S if told else TOGETHER_S)
+        while len(rows) < (first.columns if told else MOST_ROWS) and not first.stopped.is_set():
             try:
                 item = self._items.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:

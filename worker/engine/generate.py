@@ -27,7 +27,10 @@ class Listener(Protocol):
 
 @dataclass(eq=False)
 class Row:
-    """One answer to make. `room` is the most new tokens; temperature 0 is greedy; `ends` are the end-of-turn ids."""
+    """One answer to make. `room` is the most new tokens; temperature 0 is greedy; `ends` are the end-of-turn ids.
+
+    `columns` is how many rows its page asked for at the same moment, this one among them.
+    """
 
     prompt: Sequence[int]
     key: str
@@ -37,6 +40,7 @@ class Row:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    columns: int = 1
     stopped: threading.Event = field(default_factory=threading.Event)
     made: int = 0
     over: bool = False

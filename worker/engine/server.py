@@ -105,6 +105,7 @@ class Engine:
             temperature=ask.temperature,
             top_p=ask.top_p,
             seed=secrets.randbits(31) if ask.seed is None else ask.seed,
+            columns=ask.columns,
         )
 
 
