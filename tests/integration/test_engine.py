@@ -149,6 +149,7 @@ def test_closing_an_answer_stops_the_work_on_it(served: Served) -> None:
 def test_closing_both_columns_stops_the_work_on_both(served: Served) -> None:
     stream = served.client.stream_both([("base", CHAT), ("one", CHAT)], ENDLESS)
     next(stream)
+    assert not idle(served)
     stream.close()  # type: ignore[attr-defined]
     wait_until(lambda: idle(served), 1)
 
