@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -57,6 +58,39 @@ def doctor(as_json: Json = False) -> None:
     from studio.doctor import examine
 
     _exit(lambda: _print(examine(_settings(), errors), as_json))
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    artifacts: Annotated[
+        bool, typer.Option("--artifacts/--records-only", help="With datasets and runs, or the records alone.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file where it is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write records, datasets and runs to one file, also while the studio works. Models are left out."""
+    from studio.core.backup import backup as write
+    from studio.shell.health import program_version
+
+    version = program_version()
+    _exit(lambda: _print(write(_settings(), file, version=version, artifacts=artifacts, force=force), as_json))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `tunesmith backup` wrote.")], as_json: Json = False
+) -> None:
+    """Put a backup in the place of what is there, which is kept. Stop the studio first."""
+    from studio.core.migrate import known_revisions, prepare_data_dir
+    from studio.core.restore import restore as put_back
+
+    def run() -> int:
+        settings = _settings()
+        prepare_data_dir(settings)
+        return _print(put_back(settings, file, known_revisions()), as_json)
+
+    _exit(run)
 
 
 def _settings() -> Settings:

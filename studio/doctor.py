@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,26 +12,30 @@ import psutil
 from rich.console import Console
 
 from studio.core import starter
-from studio.core.db import DRIVER, journal_mode
+from studio.core.boot import Check, check_place, check_records
+from studio.core.disk import amount, ballast_path, free_bytes
+from studio.core.errors import StudioError
+from studio.core.locks import is_held
 from studio.core.machine import processor_name, real_cores
+from studio.core.migrate import known_revisions
 from studio.core.settings import GIB, Settings
 
-# File systems on which SQLite's locks or its WAL can not be trusted.
-REFUSED = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "virtiofs"}
 FREE_BYTES = 2 * GIB
 
 
 def examine(settings: Settings, console: Console) -> dict[str, Any]:
     """The report; `problems` are sentences, `ok` is whether there are none."""
-    place = _existing(settings.data_dir)
-    file_system, free = file_system_of(place), psutil.disk_usage(str(place)).free
+    with console.status("Reading the records"):
+        checks = [*check_place(settings), *_records(settings)]
     with console.status("Measuring the devices"):
         devices = _devices()
+    free = free_bytes(settings)
     report: dict[str, Any] = {
         "python": platform.python_version(),
-        "sqlite": f"{DRIVER.sqlite_version}, {journal_mode()} journal",
+        **{check.name.replace(" ", "_"): check.found for check in checks},
         "data_dir": str(settings.data_dir),
-        "file_system": file_system,
+        "worker": "at work" if is_held(settings.locks_dir / "supervisor.lock") else "not running",
+        "ballast": amount(ballast.stat().st_size) if (ballast := ballast_path(settings)).is_file() else "none",
         "disk_free_gib": round(free / GIB, 1),
         "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
         "processor": processor_name(),
@@ -43,31 +46,26 @@ def examine(settings: Settings, console: Console) -> dict[str, Any]:
         "hub": "reachable" if hub_answers() else "not reachable",
         "starter_model": _starter(settings),
     }
-    problems = _problems(file_system, free, devices)
+    problems = [f"{check.problem} {check.remedy}" for check in checks if check.problem]
+    problems += _problems(free, devices)
     return {"ok": not problems, **report, "problems": problems}
 
 
-def _problems(file_system: str, free: int, devices: dict[str, Any]) -> list[str]:
+def _records(settings: Settings) -> list[Check]:
+    """The boot checks of the records; a file that stays busy is a finding too."""
+    try:
+        return list(check_records(settings, known_revisions(), thorough=True))
+    except StudioError as error:
+        return [Check("records", "not readable now", error.problem, error.remedy)]
+
+
+def _problems(free: int, devices: dict[str, Any]) -> list[str]:
     found = []
-    if file_system in REFUSED or file_system.startswith("fuse"):
-        found.append(f"The data folder lies on {file_system}, where SQLite is not safe. Choose a local disk.")
     if free < FREE_BYTES:
         found.append(f"Only {free / GIB:.1f} GiB are free for the data folder. Make room: a run needs about 2 GiB.")
     if not devices:
         found.append("The devices could not be measured. Look whether torch is installed whole.")
     return found
-
-
-def _existing(path: Path) -> Path:
-    """`path`, or the nearest folder above it that is there."""
-    return next(place for place in (path, *path.parents) if place.exists())
-
-
-def file_system_of(path: Path) -> str:
-    """The type of the file system that holds `path`, as the kernel calls it."""
-    real = path.resolve()
-    mounts = [part for part in psutil.disk_partitions(all=True) if real.is_relative_to(part.mountpoint)]
-    return max(mounts, key=lambda part: len(part.mountpoint)).fstype if mounts else "unknown"
 
 
 def _starter(settings: Settings) -> str:

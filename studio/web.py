@@ -4,7 +4,10 @@ import signal
 from collections.abc import Callable
 
 from studio.app import serve
+from studio.core.errors import BootRefused
 from studio.core.lineage import die_with_parent
+from studio.core.locks import hold
+from studio.core.migrate import prepare_data_dir
 from studio.core.services import Services, open_services
 from studio.core.settings import Settings
 from studio.pages import PAGES
@@ -15,6 +18,9 @@ from studio.shell.session import owner_of
 def run_web(settings: Settings, announce: Callable[[str], None]) -> None:
     """Until it is told to end. Raises `BootRefused` where it may not start like this."""
     die_with_parent(signal.SIGTERM)
+    prepare_data_dir(settings)
+    if hold(settings.locks_dir / "web.lock", shared=True) is None:  # held until the end: a restore waits for nobody
+        raise BootRefused("A backup is being restored here.", "Start again when that has ended.")
     services = open_services(settings)
     serve(settings, services, PAGES, run_files(services), announce)
 

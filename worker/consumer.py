@@ -12,15 +12,20 @@ from typing import Any
 from huey.consumer import Consumer
 
 from studio.core.artifacts import read_json, write_json
-from studio.core.errors import BootRefused, StudioError, Unavailable
+from studio.core.db import Database
+from studio.core.errors import BootRefused, DiskFull, StudioError
+from studio.core.failpoints import failpoint
 from studio.core.machine import processor_name, real_cores
 from studio.core.migrate import open_records, prepare_data_dir
 from studio.core.queue import Bell
 from studio.core.settings import Settings
+from studio.core.stores.line import TombstoneStore
 from studio.core.stores.machines import MachineStore
+from studio.core.use_cases.storage import finish_removals
 from worker import locks
 from worker.keeper import EngineKeeper
 from worker.supervise import Supervisor, child_environment, lock_of_supervisor
+from worker.upkeep import Upkeep
 
 log = logging.getLogger("tunesmith.worker")
 SWEEP_SECONDS = 5
@@ -33,25 +38,31 @@ def serve(settings: Settings) -> int:
     lock = locks.take(lock_of_supervisor(settings))
     if lock is None:
         raise BootRefused("Another worker serves this data folder.", "Stop it, or choose another TUNESMITH_DATA_DIR.")
-    supervisor = Supervisor(settings, open_records(settings))
-    machines = MachineStore(supervisor.db)
+    failpoint("worker.locked")
+    open_records(settings).close()
+    leaving = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: supervisor.leaving.set())
+        signal.signal(signum, lambda *_: leaving.set())
+    supervisor = Supervisor(settings, Database(settings.database_path, lambda: not leaving.is_set()), leaving)
+    machines = MachineStore(supervisor.db)
     supervisor.recover()
+    failpoint("worker.recovered")
     measure(settings, supervisor, machines)
     keeper = EngineKeeper(settings, machines, supervisor.host)
     bell = Bell(settings, on_runs=supervisor.dispatch, on_engine=keeper.wake)
+    upkeep = Upkeep(settings, supervisor.db)
     try:
-        _consume(supervisor, machines, keeper, bell)
+        _consume(supervisor, machines, keeper, bell, upkeep)
     finally:
         supervisor.leaving.set()
         keeper.stop()
+        upkeep.leave()
         machines.gone(supervisor.host)
     os.close(lock)
     return 0
 
 
-def _consume(supervisor: Supervisor, machines: MachineStore, keeper: EngineKeeper, bell: Bell) -> None:
+def _consume(supervisor: Supervisor, machines: MachineStore, keeper: EngineKeeper, bell: Bell, upkeep: Upkeep) -> None:
     """Run Huey's threads and the sweep. One thread for each device, and one that is always free for other bells."""
     consumer = Consumer(
         bell.huey, workers=DEVICES + 1, periodic=False, max_delay=0.5, shutdown_timeout=12, check_worker_health=False
@@ -63,22 +74,26 @@ def _consume(supervisor: Supervisor, machines: MachineStore, keeper: EngineKeepe
     keeper.start()
     log.info("worker ready")
     while not supervisor.leaving.is_set():
-        sweep(supervisor, machines, bell)
+        sweep(supervisor, machines, bell, upkeep)
         supervisor.leaving.wait(SWEEP_SECONDS)
     consumer.stop(graceful=True)
 
 
-def sweep(supervisor: Supervisor, machines: MachineStore, bell: Bell) -> None:
+def sweep(supervisor: Supervisor, machines: MachineStore, bell: Bell, upkeep: Upkeep) -> None:
     """What is done every few seconds: judge dead runs, ring where one waits, say that the worker is there."""
     try:
+        upkeep.round()
         machines.seen(supervisor.host)
         supervisor.recover()
-        if supervisor.runs.next_queued() is not None:
+        if supervisor.may_start():
             bell.ring_runs()
-    except Unavailable as busy:
-        log.warning("sweep put off: %s", busy.problem)
+        finish_removals(supervisor.artifacts, TombstoneStore(supervisor.db))
     except StudioError as error:
-        log.warning("sweep: %s", error)
+        if isinstance(error, DiskFull):
+            upkeep.full(error)
+        log.warning("sweep put off: %s", error.problem)
+    except Exception:  # a door: whatever it is, the next sweep comes in five seconds
+        log.exception("sweep")
 
 
 def measure(settings: Settings, supervisor: Supervisor, machines: MachineStore) -> None:

@@ -13,7 +13,8 @@ from studio.core.errors import StudioError, Unavailable
 from studio.core.models import ready_folder
 from studio.core.settings import Settings
 from studio.core.stores.machines import EngineRow, MachineStore
-from worker.supervise import child_environment, end_session
+from worker.supervise import child_environment
+from worker.watch import end_session
 
 log = logging.getLogger("tunesmith.engine")
 LOOK_SECONDS = 2.0

@@ -1,8 +1,7 @@
-"""Claim a run, start its trainer, watch it, write the verdict."""
+"""Claim a run, start its trainer, judge its end, and take up what a dead worker left."""
 
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,21 +10,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from studio.core import disk
 from studio.core.artifacts import Artifacts, new_id, read_json
 from studio.core.db import Database
-from studio.core.lineage import PARENT_VARIABLE
+from studio.core.failpoints import failpoint
+from studio.core.lineage import PARENT_VARIABLE, kill_session
 from studio.core.settings import Settings
 from studio.core.stores.claims import Claimed, ClaimLost, claim_run
+from studio.core.stores.line import LineStore
 from studio.core.stores.runs import Event, Run, RunStore
-from worker import locks
-from worker.verdicts import EXIT_CLAIM_LOST, Evidence, Verdict, judge
+from worker import cgroup, locks
+from worker.verdicts import EXIT_CLAIM_LOST, Ended, Evidence, Verdict, judge
+from worker.watch import Trainer, watch
 
 log = logging.getLogger("tunesmith.worker")
-POLL_SECONDS = 0.2
-TERM_SECONDS = 10
-SHUTDOWN_SECONDS = 5
+ORPHAN_SECONDS = 10
 
 
 def child_environment(settings: Settings, **more: str) -> dict[str, str]:
@@ -38,138 +37,170 @@ def child_environment(settings: Settings, **more: str) -> dict[str, str]:
 class Supervisor:
     """One per data dir. Huey's threads call `dispatch`; the sweep calls `recover`."""
 
-    def __init__(self, settings: Settings, db: Database) -> None:
-        """`db` is at the newest schema."""
-        self.settings, self.db = settings, db
-        self.runs, self.artifacts = RunStore(db), Artifacts(settings.data_dir)
+    trainer = (sys.executable, "-m", "worker", "trainer")  # the chaos tests put a faster one in its place
+
+    def __init__(self, settings: Settings, db: Database, leaving: threading.Event) -> None:
+        """`db` is at the newest schema; `leaving` is set when the worker ends."""
+        self.settings, self.db, self.leaving = settings, db, leaving
+        self.runs, self.line, self.artifacts = RunStore(db), LineStore(db), Artifacts(settings.data_dir)
         self.worker_id, self.host = new_id(), socket.gethostname()
-        self.leaving = threading.Event()
         self._watched: set[str] = set()
+        self._orphans: dict[tuple[str, int], float] = {}
+
+    def may_start(self) -> bool:
+        """Whether a run waits that could start now."""
+        return self.line.next() is not None and disk.has_room(self.settings)
 
     def dispatch(self) -> None:
         """Work on queued runs, one after the other, as long as the device is free."""
-        while not self.leaving.is_set():
+        while not self.leaving.is_set() and self.may_start():
             device = locks.take(self.settings.locks_dir / "gpu-0.lock")
             if device is None:
                 return
             try:
-                run_id = self.runs.next_queued()
-                started = run_id is not None and self._start(run_id, device)
+                run_id = self.line.next()
+                started = self._start(run_id, device) if run_id else None
             finally:
                 os.close(device)  # a kept copy would never free: the trainer has its own
-            if run_id is None:
-                return
-            if started:
-                self._finish(run_id, *started)
+            if started is None or run_id is None:
+                return  # the sweep rings again
+            self._finish(run_id, *started)
 
-    def _start(self, run_id: str, device: int) -> tuple[int, subprocess.Popen[bytes]] | None:
+    def _start(self, run_id: str, device: int) -> tuple[int, Trainer] | None:
         """Claim the run and start its trainer with both locks. None where the run was not to be had."""
         lock = locks.take(self.artifacts.run_lock(run_id))
         if lock is None:
             return None
+        failpoint("supervisor.locked", run=run_id)
         try:
             self._watched.add(run_id)
             claim = claim_run(self.db, run_id, {"host": self.host, "worker_id": self.worker_id})
-            if claim is None:
-                self._watched.discard(run_id)
-                return None
-            return claim, self._spawn(run_id, claim, (lock, device))
+            if claim is not None:
+                return claim, self._spawn(run_id, claim, (lock, device))
+            self._watched.discard(run_id)
+            return None
+        except BaseException:
+            self._watched.discard(run_id)
+            raise
         finally:
             os.close(lock)
 
-    def _spawn(self, run_id: str, claim: int, held: tuple[int, int]) -> subprocess.Popen[bytes]:
+    def _spawn(self, run_id: str, claim: int, held: tuple[int, int]) -> Trainer:
         """The trainer as a fresh process in its own session. What an older attempt left is put away first."""
         for leftover in (self.artifacts.result_path(run_id), self.artifacts.failure_path(run_id)):
             leftover.unlink(missing_ok=True)
-        with self.artifacts.log_path(run_id).open("ab") as out:
+        failpoint("supervisor.cleared", run=run_id, claim=claim)
+        ours, its = socket.socketpair()
+        ours.setblocking(False)
+        before = cgroup.oom_kills()
+        with its, self.artifacts.log_path(run_id).open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "trainer", run_id],
+                [*self.trainer, run_id],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=child_environment(self.settings, TUNESMITH_CLAIM=str(claim)),
+                env=child_environment(self.settings, TUNESMITH_CLAIM=str(claim), TUNESMITH_LIFELINE=str(its.fileno())),
                 start_new_session=True,
-                pass_fds=held,
+                pass_fds=(*held, its.fileno()),
             )
+        trainer = Trainer(process, ours, before)
+        failpoint("supervisor.spawned", run=run_id, claim=claim, trainer=process.pid)
         try:
-            Claimed(self.db, run_id, claim).process(process.pid, psutil.Process(process.pid).create_time())
-        except (ClaimLost, psutil.Error):
-            log.warning("run %s: its trainer was gone at once", run_id)
-        return process
+            Claimed(self.db, run_id, claim).process(process.pid, trainer.started or 0.0)
+        except ClaimLost:
+            log.warning("run %s: its claim was gone at once", run_id)
+        return trainer
 
-    def _finish(self, run_id: str, claim: int, process: subprocess.Popen[bytes]) -> None:
+    def _finish(self, run_id: str, claim: int, trainer: Trainer) -> None:
         """Watch until the end, then judge."""
         try:
-            self._watch(run_id, process)
-            if process.returncode != EXIT_CLAIM_LOST:
-                self.close(self.runs.get(run_id, None), claim, process.returncode)
+            ended = watch(trainer, lambda: self.runs.get(run_id, None), self.leaving.is_set, self.settings)
+            trainer.release(self.artifacts.run_lock(run_id))
+            failpoint("supervisor.ended", run=run_id, claim=claim)
+            if trainer.process.returncode != EXIT_CLAIM_LOST:
+                self.close(self.runs.get(run_id, None), claim, trainer, ended)
         finally:
+            trainer.lifeline.close()
             self._watched.discard(run_id)
 
-    def _watch(self, run_id: str, process: subprocess.Popen[bytes]) -> None:
-        """Wait for the end of the trainer; end it when the worker leaves or a stop takes too long."""
-        deadline: float | None = None
-        while process.poll() is None:
-            time.sleep(POLL_SECONDS)
-            if self.leaving.is_set():
-                end_session(process, SHUTDOWN_SECONDS)
-            elif deadline is None:
-                if self.runs.get(run_id, None).state == "stopping":
-                    deadline = time.monotonic() + self.settings.stop_grace_seconds
-            elif time.monotonic() > deadline:
-                log.warning("run %s did not stop by itself; it is ended", run_id)
-                end_session(process, TERM_SECONDS)
-
-    def close(self, run: Run, claim: int, exit_code: int | None) -> None:
+    def close(self, run: Run, claim: int, trainer: Trainer | None, ended: Ended | None = None) -> None:
         """Write what became of the attempt `claim`, from the evidence in the run's folder."""
         for _ in range(3):  # a stop may come in between
-            verdict = judge(self._evidence(run, claim, exit_code))
+            verdict = judge(self._evidence(run, claim, trainer, ended))
             if self._write(run, claim, verdict):
                 break
             run = self.runs.get(run.id, None)
         if verdict.state == "interrupted":
+            failpoint("supervisor.interrupted", run=run.id, claim=claim)
             self._requeue(self.runs.get(run.id, None))
 
     def _write(self, run: Run, claim: int, verdict: Verdict) -> bool:
         log.info("run %s: %s", run.id, verdict.title)
-        event = Event(time.time(), verdict.state, verdict.title, verdict.problem or "")
+        now = time.time()
+        event = Event(now, verdict.state, verdict.title, verdict.problem or "")
         columns: dict[str, Any] = {"reason": verdict.reason, "problem": verdict.problem, "remedy": verdict.remedy}
-        columns |= {"ended_at": time.time(), "result": self._result(run.id, claim)}
+        columns |= {"ended_at": now, "result": self._result(run.id, claim)}
+        if verdict.state == "interrupted":
+            columns["not_before"] = now + verdict.pause if verdict.pause else None
+            if not verdict.counts:
+                columns["attempts"] = max(0, run.attempts - 1)
+            else:
+                columns["fruitless"] = 0 if _got_on(run) else run.fruitless + 1
         return self.runs.move(run, verdict.state, event, claim=claim, **columns)
 
     def _requeue(self, run: Run) -> None:
-        """An interrupted run goes back to the queue, to begin again from its start."""
-        event = Event(time.time(), "queued", "Queued again", run.problem or "")
-        cleared = {"ended_at": None, "result": None, "step": 0, "first_step_at": None}
-        self.runs.move(run, "queued", event, claim=run.claim, **cleared)
+        """An interrupted run goes back to the queue, to go on from its newest checkpoint."""
+        step = f"It goes on from step {run.checkpoint_step:,}." if run.checkpoint_step else "It begins again."
+        event = Event(time.time(), "queued", "Queued again", step)
+        self.runs.move(run, "queued", event, claim=run.claim, ended_at=None, result=None, first_step_at=None)
 
-    def _evidence(self, run: Run, claim: int, exit_code: int | None) -> Evidence:
-        failure = read_json(self.artifacts.failure_path(run.id))
-        result = self._result(run.id, claim)
-        return Evidence(run.state, run.attempts, exit_code, result, failure, self.leaving.is_set())
+    def _evidence(self, run: Run, claim: int, trainer: Trainer | None, ended: Ended | None) -> Evidence:
+        kills = cgroup.oom_kills()
+        before = trainer.oom_kills if trainer else None
+        return Evidence(
+            state=run.state,
+            attempts=run.attempts,
+            exit_code=trainer.process.returncode if trainer else None,
+            result=self._result(run.id, claim),
+            failure=read_json(self.artifacts.failure_path(run.id)),
+            shutting_down=self.leaving.is_set(),
+            fruitless=run.fruitless,
+            progress=_got_on(run),
+            ended=ended,
+            oom_kills=0 if kills is None or before is None else kills - before,
+        )
 
     def _result(self, run_id: str, claim: int) -> dict[str, Any] | None:
         result = read_json(self.artifacts.result_path(run_id))
         return result if result is not None and result.get("claim") == claim else None
 
     def recover(self) -> None:
-        """Judge every live run that nobody works on: its lock is free and none of our threads watches it."""
+        """Judge every live run that nobody works on, and end trainers that outlived their worker."""
         for run in self.runs.live():
-            if run.id not in self._watched and locks.is_free(self.artifacts.run_lock(run.id)):
+            if run.id in self._watched:
+                continue
+            if locks.is_free(self.artifacts.run_lock(run.id)):
+                self._orphans.pop((run.id, run.claim), None)
                 self.close(run, run.claim, None)
+            else:
+                self._end_orphan(run)
         for run in self.runs.interrupted():
             if run.id not in self._watched:
                 self._requeue(run)
 
+    def _end_orphan(self, run: Run) -> None:
+        """A trainer without its worker: it ends by itself in a moment, or is ended, by pid and start time."""
+        first = self._orphans.setdefault((run.id, run.claim), time.monotonic())
+        if time.monotonic() - first < ORPHAN_SECONDS or run.pid is None or run.host != self.host:
+            return
+        log.warning("run %s: its trainer outlived its worker and is ended", run.id)
+        if not kill_session(run.pid, run.pid_started):
+            log.warning("run %s: process %d is another one by now", run.id, run.pid)
 
-def end_session(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """SIGTERM to the child, then SIGKILL to its whole session when it takes longer than `seconds`."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+
+def _got_on(run: Run) -> bool:
+    """Whether this attempt left a checkpoint beyond the one that it began from."""
+    return run.checkpoint_step > run.resume_step
 
 
 def lock_of_supervisor(settings: Settings) -> Path:

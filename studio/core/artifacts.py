@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.core.failpoints import failpoint
+
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -33,12 +35,15 @@ def write_whole(path: Path, data: bytes) -> None:
         with temporary.open("wb") as out:
             out.write(data)
             out.flush()
+            failpoint("file.written", file=path.name)
             os.fsync(out.fileno())
+        failpoint("file.synced", file=path.name)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_dir(path.parent)
+    failpoint("file.renamed", file=path.name)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -78,11 +83,14 @@ def publish_dir(temporary: Path, final: Path) -> None:
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+    failpoint("folder.synced", folder=final.name)
     if final.exists():
         shutil.rmtree(final)
+    failpoint("folder.cleared", folder=final.name)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary.rename(final)
     sync_dir(final.parent)
+    failpoint("folder.renamed", folder=final.name)
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,18 @@ class Artifacts:
     def run_dir(self, run_id: str) -> Path:
         """`runs/<id>/`: spec.json, run.lock, train.log, adapter/, result.json."""
         return self.data_dir / "runs" / run_id
+
+    def runs_dir(self) -> Path:
+        """One folder for each run."""
+        return self.data_dir / "runs"
+
+    def spec_path(self, run_id: str) -> Path:
+        """What the person ordered, written before the run's row: the trainer could start from it alone."""
+        return self.run_dir(run_id) / "spec.json"
+
+    def checkpoints_dir(self, run_id: str) -> Path:
+        """Resumable states, one folder each."""
+        return self.run_dir(run_id) / "checkpoints"
 
     def adapter_dir(self, run_id: str) -> Path:
         """The published adapter with its tokenizer and template."""

@@ -114,6 +114,10 @@ class TrainingConfig(Group):
         0, "Check every", "Steps between two checks on held-out examples; 0 checks about ten times a run.",
         unit="steps", ge=0, le=1_000_000,
     )  # fmt: skip
+    checkpoint_seconds: Finite = knob(
+        0, "Checkpoint every", "A run that is cut off goes on from its newest one; 0 takes the studio's own pace.",
+        unit="s", ge=0, le=86_400,
+    )  # fmt: skip
     predict_with_generate: bool = knob(
         False, "Answer held-out examples", "Base and tuned model answer them at the end, and exact matches are counted."
     )

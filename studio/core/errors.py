@@ -43,6 +43,13 @@ class Unavailable(StudioError):
     status = 503
 
 
+class DiskFull(Unavailable):
+    """No room to write: nothing was changed. `reason` is the code of a run that waits for room."""
+
+    status = 507
+    reason = "disk_full"
+
+
 class BootRefused(StudioError):
     """The program must not start like this. The command line exits with 3."""
 

@@ -8,6 +8,7 @@ from studio.core.migrate import open_records, prepare_data_dir
 from studio.core.queue import Bell
 from studio.core.settings import Settings
 from studio.core.stores.datasets import DatasetStore
+from studio.core.stores.line import LineStore, TombstoneStore
 from studio.core.stores.machines import MachineStore
 from studio.core.stores.runs import RunStore
 from studio.core.stores.series import MetricStore
@@ -23,6 +24,8 @@ class Services:
     metrics: MetricStore
     datasets: DatasetStore
     machines: MachineStore
+    line: LineStore
+    tombstones: TombstoneStore
     artifacts: Artifacts
     bell: Bell
 
@@ -31,5 +34,5 @@ def open_services(settings: Settings) -> Services:
     """Make the data dir and the newest schema where they are missing. Raises `BootRefused`."""
     prepare_data_dir(settings)
     db = open_records(settings)
-    stores = RunStore(db), MetricStore(db), DatasetStore(db), MachineStore(db)
+    stores = RunStore(db), MetricStore(db), DatasetStore(db), MachineStore(db), LineStore(db), TombstoneStore(db)
     return Services(settings, db, *stores, Artifacts(settings.data_dir), Bell(settings))

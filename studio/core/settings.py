@@ -29,6 +29,13 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="Threads of trainer and engine. 0 takes the real cores.")
     engine_idle_seconds: int = Field(600, gt=0, description="The playground's process leaves after this long unused.")
     stop_grace_seconds: int = Field(30, gt=0, description="How long a stopping run may take before it is ended.")
+    stall_seconds: int = Field(1800, ge=0, description="A run without a sign of work for so long is ended. 0 never.")
+    run_limit_seconds: int = Field(0, ge=0, description="The longest that one run may take. 0 sets no limit.")
+    checkpoint_seconds: int = Field(300, gt=0, description="Seconds between checkpoints, where the run sets none.")
+    disk_floor_bytes: int = Field(GIB, ge=0, description="No run begins with less free disk than this.")
+    ballast_bytes: int = Field(64_000_000, ge=0, description="Disk kept back for the records when it fills up.")
+    backup_hours: float = Field(0, ge=0, description="Hours between snapshots of the records. 0 makes none.")
+    backup_kept: int = Field(7, gt=0, description="How many of these snapshots are kept.")
     starter_wheel: Path | None = Field(None, description="The starter model's wheel as a file, for machines offline.")
 
     @cached_property

@@ -100,6 +100,16 @@ runs = Table(
     Column("first_step_at", Float),
     Column("ended_at", Float),
     Column("deleted_at", Float),
+    # What keeps a run from being lost: the step an attempt began from, the newest checkpoint, deaths without progress
+    # in a row, the run that must end first, the time before which it is not tried again, when its files were removed.
+    Column("resume_step", Integer, nullable=False, server_default="0"),
+    Column("checkpoint_step", Integer, nullable=False, server_default="0"),
+    Column("checkpoint_at", Float),
+    Column("fruitless", Integer, nullable=False, server_default="0"),
+    Column("after_run_id", String(12)),
+    Column("not_before", Float),
+    Column("expected_seconds", Float),
+    Column("files_removed_at", Float),
     UniqueConstraint("owner", "idempotency_key"),
     Index("ix_runs_state_position", "state", "position"),
 )
@@ -163,6 +173,15 @@ machines = Table(
     Column("worker_id", String(12), nullable=False),
     Column("facts", JSON, nullable=False),
     Column("seen_at", Float, nullable=False),
+)
+
+# One row per queue (today "runs"): whether it is paused, and since when.
+queues = Table(
+    "queues",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("owner", String(12), ForeignKey("users.id"), nullable=False),
+    Column("paused_at", Float),
 )
 
 # What people ask of the playground's process, and what the worker answers. One row per host.

@@ -82,16 +82,16 @@ def test_a_stop_is_seen_by_the_trainer_and_blocks_its_next_move(services: Servic
 def test_a_waiting_run_is_taken_out_of_the_line_and_stays_out(services: Services) -> None:
     run = add_run(services)
     assert stop_run(services, LOCAL_USER, run.id).state == "stopped"
-    assert services.runs.next_queued() is None
+    assert services.line.next() is None
     with pytest.raises(Conflict, match="already ended"):
         stop_run(services, LOCAL_USER, run.id)
 
 
 def test_runs_wait_in_the_order_of_their_arrival(services: Services) -> None:
     first, second = add_run(services, "first"), add_run(services, "second")
-    assert services.runs.next_queued() == first.id
+    assert services.line.next() == first.id
     stop_run(services, LOCAL_USER, first.id)
-    assert services.runs.next_queued() == second.id
+    assert services.line.next() == second.id
     assert [run.name for run in services.runs.of(LOCAL_USER)] == ["second", "first"]
 
 

@@ -19,7 +19,8 @@ from worker.trainer.job import Job, TrainingFailed
 from worker.trainer.load import load
 from worker.trainer.phases import train
 from worker.trainer.prepare import prepare
-from worker.trainer.train import Tuner, build, steps_of
+from worker.trainer.saving import Kept, Saver
+from worker.trainer.train import Desk, Tuner, build, steps_of
 
 QUICK = {"num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 0.005}
 
@@ -39,9 +40,10 @@ def data(tmp_path: Path) -> Path:
 def tuner_of(work: Job) -> Tuner:
     """The trainer as the phases build it."""
     recorder, chat = Recorder(), load_chat(work.model_folder)
-    look, meter = StopLook(recorder), Meter()
+    look, meter, saver = StopLook(recorder), Meter(), Saver(work, recorder)
     found = prepare(work.data_parquet, chat.template, chat.encoder, work.config.training)
-    return build(work, load(work), found, Watch(recorder, meter, look, 0.0), meter, look)
+    watch = Watch(recorder, meter, look, saver, 0.0)
+    return build(work, load(work), found, Desk(meter, watch, look, saver, Kept("float32", 1, 0)))
 
 
 def test_a_run_ends_with_a_proved_adapter_and_its_record(tiny: Path, data: Path, tmp_path: Path) -> None:

@@ -103,8 +103,9 @@ def test_a_head_that_scales_its_logits_goes_the_long_way_to_the_same_numbers(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write_data(tmp_path / "data.parquet", chats(12))
-    work, recorders = job(tiny, data, tmp_path / "run", training={**QUICK, "eval_share": 0.3}), []
+    recorders = []
     for plain in (True, False):
+        work = job(tiny, data, tmp_path / f"run-{plain}", training={**QUICK, "eval_share": 0.3})
         monkeypatch.setattr("worker.trainer.train.has_plain_head", lambda _, plain=plain: plain)
         monkeypatch.setattr("worker.trainer.loss.has_plain_head", lambda _, plain=plain: plain)
         recorders.append(Recorder())

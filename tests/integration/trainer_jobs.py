@@ -22,6 +22,8 @@ class Recorder:
         self.points: list[tuple[int, str, float]] = []
         self.at: list[tuple[int, int]] = []
         self.kept: dict[str, Any] = {}
+        self.resumed_at: list[int] = []
+        self.saved: list[int] = []
         self.looks, self.stop_at = 0, stop_at
 
     def move(self, to: str, title: str, detail: str = "") -> None:
@@ -35,6 +37,13 @@ class Recorder:
 
     def progress(self, step: int, steps: int) -> None:
         self.at.append((step, steps))
+
+    def resumed(self, step: int) -> None:
+        self.resumed_at.append(step)
+        self.points = [point for point in self.points if point[0] <= step]
+
+    def checkpoint(self, step: int) -> None:
+        self.saved.append(step)
 
     def spec(self, spec: dict[str, Any]) -> None:
         self.kept = spec

@@ -2,10 +2,13 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+from studio.core import checkpoints
 from studio.core.artifacts import Artifacts, new_id, write_json
 from studio.core.config import parse_config
 from studio.core.db import Database
@@ -15,22 +18,26 @@ from studio.core.settings import Settings
 from studio.core.stores.claims import Claimed, ClaimLost
 from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.runs import Run, RunStore
+from worker.trainer import lifeline
 from worker.trainer.failures import Failure, bug, explain
-from worker.trainer.job import Job, StopAsked
+from worker.trainer.job import Job, StopAsked, Yielded
 
-DONE, STOPPED, FAILED, CLAIM_LOST = 0, 10, 20, 30
+DONE, STOPPED, FAILED, CLAIM_LOST, YIELDED = 0, 10, 20, 30, 40
 log = logging.getLogger("tunesmith.trainer")
+asked_to_yield = threading.Event()
 
 
 def main(run_id: str) -> int:
     """Work on the run as the claim in the environment allows; gives the exit code."""
     die_with_parent()
+    lifeline.start()
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_yield.set())
     _log_to_stdout()
     _before_torch()
     settings = Settings()
     artifacts = Artifacts(settings.data_dir)
     try:
-        db = Database(settings.database_path)
+        db = Database(settings.database_path, lambda: not asked_to_yield.is_set())
         run = RunStore(db).get(run_id, None)
         claim = int(os.environ.get("TUNESMITH_CLAIM") or run.claim)
         claimed = Claimed(db, run_id, claim)
@@ -40,6 +47,9 @@ def main(run_id: str) -> int:
         return CLAIM_LOST
     except StopAsked:
         return STOPPED
+    except Yielded:
+        log.info("asked to give the machine back; a checkpoint holds what was learnt")
+        return YIELDED
     except Exception as error:  # a door: whatever it is, it is told
         _fail(artifacts.failure_path(run_id), _verdict(error), error)
         return FAILED
@@ -53,10 +63,11 @@ def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, c
     assert model.folder is not None
     from worker.trainer.phases import train  # heavy: seconds of torch, after the first sign of life
 
+    config = parse_config(run.config)
     job = Job(
         run_id=run.id,
         claim=claim,
-        config=parse_config(run.config),
+        config=config,
         model_folder=model.folder,
         model_repo=model.repo,
         model_revision=model.revision,
@@ -65,8 +76,10 @@ def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, c
         run_dir=artifacts.run_dir(run.id),
         dataset_sha256=dataset_sha256,
         threads=settings.threads,
+        spec_hash=checkpoints.spec_hash(run.config, run.base_repo, run.base_revision, dataset_sha256),
+        checkpoint_seconds=config.training.checkpoint_seconds or settings.checkpoint_seconds,
     )
-    return train(job, claimed)
+    return train(job, claimed, asked_to_yield.is_set)
 
 
 def _model(run: Run, claimed: Claimed, settings: Settings) -> ModelRef:
@@ -74,6 +87,9 @@ def _model(run: Run, claimed: Claimed, settings: Settings) -> ModelRef:
     told: list[str] = []
 
     def tell(share: float, words: str) -> None:
+        lifeline.pulse()
+        if asked_to_yield.is_set():
+            raise Yielded
         if claimed.stop_wanted():
             raise StopAsked
         if not told:

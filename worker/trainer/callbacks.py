@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from worker.trainer.job import Reporter, StopAsked, TrainingFailed
+from worker.trainer import lifeline
+from worker.trainer.job import Reporter, StopAsked, TrainingFailed, Yielded
+from worker.trainer.saving import Saver
 
 log = logging.getLogger("tunesmith.trainer")
 FLUSH_SECONDS = 1.0
@@ -20,14 +22,17 @@ Clock = Callable[[], float]
 
 
 class StopLook:
-    """Asks the records at most once a second whether the person wants to stop."""
+    """Asked again and again: has SIGTERM come, and, at most once a second, does the person want to stop?"""
 
-    def __init__(self, reporter: Reporter, clock: Clock = time.monotonic) -> None:
-        """The first look is at once."""
-        self._reporter, self._clock, self._next = reporter, clock, -math.inf
+    def __init__(self, reporter: Reporter, yielding: Callable[[], bool] = bool, clock: Clock = time.monotonic) -> None:
+        """The first look at the records is at once. `yielding` says whether SIGTERM came."""
+        self._reporter, self._yielding, self._clock, self._next = reporter, yielding, clock, -math.inf
 
     def __call__(self) -> None:
-        """Raise `StopAsked` where a stop is wanted."""
+        """Raise `Yielded` or `StopAsked` where one is wanted. It is also the pulse that the supervisor hears."""
+        lifeline.pulse()
+        if self._yielding():
+            raise Yielded
         if self._clock() >= self._next:
             self._next = self._clock() + LOOK_SECONDS
             if self._reporter.stop_wanted():
@@ -123,14 +128,16 @@ class Points:
 class Watch(TrainerCallback):
     """The trainer's eyes: everything that is told about a run while it trains."""
 
-    def __init__(self, reporter: Reporter, meter: Meter, look: StopLook, began: float) -> None:
+    def __init__(self, reporter: Reporter, meter: Meter, look: StopLook, saver: Saver, began: float) -> None:
         """`began` is when the attempt began (`time.monotonic`), for the time to the first step."""
         self._reporter, self._meter, self._look, self._began = reporter, meter, look, began
+        self._saver = saver
         self.points = Points(reporter)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The number of steps is known now."""
-        self._reporter.progress(0, state.max_steps)
+        self._reporter.progress(state.global_step, state.max_steps)
+        self._saver.began()
         self._meter.resume()
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -153,6 +160,8 @@ class Watch(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A step is in the weights."""
         self._meter.step()
+        self._saver.step_ended()
+        control.should_save = self._saver.is_due()
         self.points.progress(state.global_step, state.max_steps)
         if state.global_step == 1:
             seconds = time.monotonic() - self._began

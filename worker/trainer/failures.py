@@ -6,7 +6,7 @@ Foreign classes are told by name and text, so that this module also works where 
 import errno
 from dataclasses import dataclass
 
-from studio.core.errors import Faults, NotFound, Refused, StudioError, Unavailable
+from studio.core.errors import DiskFull, Faults, NotFound, Refused, StudioError, Unavailable
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ _MISSING_PART = Failure("install_broken", "A library that training needs is miss
 # (class name or "" for any, part of the text in lower case or "" for any) -> the failure; the first that fits counts
 TABLE: tuple[tuple[str, str, Failure], ...] = (
     ("", "no space left on device", _DISK_FULL),  # also safetensors' own error, which has no errno
+    ("RuntimeError", "pytorchstreamwriter failed", _DISK_FULL),  # torch.save, which hides the errno
     ("OutOfMemoryError", "", _DEVICE_MEMORY),
     ("AcceleratorError", "out of memory", _DEVICE_MEMORY),
     ("MemoryError", "", _OUT_OF_MEMORY),
@@ -56,6 +57,7 @@ TABLE: tuple[tuple[str, str, Failure], ...] = (
     ("OSError", "", _NO_READ),
 )
 _REASONS: tuple[tuple[type[StudioError], str], ...] = (
+    (DiskFull, "disk_full"),
     (Unavailable, "unavailable"),
     (NotFound, "not_found"),
     (Faults, "refused"),

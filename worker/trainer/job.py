@@ -24,6 +24,8 @@ class Job:
     run_dir: Path
     dataset_sha256: str = ""
     threads: int = 0
+    spec_hash: str = ""
+    checkpoint_seconds: float = 300.0
     extra_spec: dict[str, Any] = field(default_factory=dict)
 
 
@@ -41,6 +43,12 @@ class Reporter(Protocol):
 
     def progress(self, step: int, steps: int) -> None:
         """Where the run is."""
+
+    def resumed(self, step: int) -> None:
+        """The attempt begins after `step`; what was measured beyond it is superseded."""
+
+    def checkpoint(self, step: int) -> None:
+        """A checkpoint of `step` is sealed."""
 
     def spec(self, spec: dict[str, Any]) -> None:
         """What the attempt runs with."""
@@ -60,3 +68,7 @@ class TrainingFailed(StudioError):
 
 class StopAsked(Exception):
     """The person asked to stop: what is learnt so far is kept."""
+
+
+class Yielded(Exception):
+    """SIGTERM: the accelerator is wanted back; a checkpoint is saved, and the run goes on later."""

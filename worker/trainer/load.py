@@ -15,6 +15,7 @@ from studio.core.config import AdapterConfig
 from studio.core.errors import Refused
 from worker import gpu
 from worker.trainer.job import Job
+from worker.trainer.saving import Kept
 
 MOST_NAMES = 12
 
@@ -38,14 +39,17 @@ class Loaded:
             yield
 
 
-def load(job: Job) -> Loaded:
-    """Load, choose the number format and attach the adapter. Raises `Refused` for layers that do not exist."""
+def load(job: Job, kept: Kept | None = None) -> Loaded:
+    """Load, choose the number format and attach the adapter. Raises `Refused` for layers that do not exist.
+
+    A run that goes on keeps the number format and the threads of its first attempt, or it would round differently.
+    """
     start = time.monotonic()
     disable_progress_bar()  # it would fill the run's log
-    threads = gpu.use_threads(job.threads)
+    threads = gpu.use_threads(kept.threads if kept else job.threads)
     device = gpu.best_device()
     speeds = gpu.matmul_speeds(device.name)
-    wanted = job.config.base.dtype
+    wanted = kept.dtype if kept else job.config.base.dtype
     dtype = gpu.fastest_dtype(speeds) if wanted == "auto" else wanted
     base = AutoModelForCausalLM.from_pretrained(
         job.model_folder,

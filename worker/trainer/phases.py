@@ -3,6 +3,7 @@
 import math
 import resource
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -14,39 +15,51 @@ from studio.core.stores.claims import ClaimLost
 from studio.core.tokenizer import Chat, load_chat
 from worker.trainer.answers import Answerer, compare, prompts, questions
 from worker.trainer.callbacks import Meter, StopLook, Watch
-from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed
+from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed, Yielded
 from worker.trainer.load import Loaded, load
 from worker.trainer.loss import held_out_loss
 from worker.trainer.prepare import Prepared, prepare
 from worker.trainer.publish import Proof, publish, snapshot
-from worker.trainer.train import Tuner, build
+from worker.trainer.saving import Kept, Resume, Saver
+from worker.trainer.train import Desk, Tuner, build
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
 
 
-def train(job: Job, reporter: Reporter) -> dict[str, Any]:
+def train(job: Job, reporter: Reporter, yielding: Callable[[], bool] = bool) -> dict[str, Any]:
     """Run all phases; gives the result, written to `result.json` last. `{"stopped": True, "steps": 0}` is not written.
 
-    Raises StudioError where the run can not go on, ClaimLost where another attempt owns it.
+    Raises StudioError where the run can not go on, ClaimLost where another attempt owns it, Yielded with a checkpoint
+    saved as soon as `yielding` says so.
     """
-    attempt = Attempt(job, reporter)
+    attempt = Attempt(job, reporter, yielding)
     try:
         attempt.begin()
         attempt.learn()
     except StopAsked:
         attempt.stopped = True
-    return attempt.finish()
+        attempt.save()
+    except Yielded:
+        attempt.save()
+        raise
+    try:
+        return attempt.finish()
+    except Yielded:
+        attempt.save()
+        raise
 
 
 class Attempt:
     """The phases of one attempt; they share what they found."""
 
-    def __init__(self, job: Job, reporter: Reporter) -> None:
+    def __init__(self, job: Job, reporter: Reporter, yielding: Callable[[], bool]) -> None:
         """Nothing is loaded yet."""
         self.job, self.reporter = job, reporter
         self.began = time.monotonic()
-        self.look, self.meter = StopLook(reporter), Meter()
-        self.watch = Watch(reporter, self.meter, self.look, self.began)
+        self.look, self.meter, self.saver = StopLook(reporter, yielding), Meter(), Saver(job, reporter)
+        self.watch = Watch(reporter, self.meter, self.look, self.saver, self.began)
+        self.resume: Resume | None = None
+        self.tuner: Tuner | None = None
         self.stopped = False
         self.steps = 0
         self.base_loss: float | None = None
@@ -57,6 +70,8 @@ class Attempt:
     def begin(self) -> None:
         """Read the data, load the model, keep the spec; the base model is measured before anything is learnt."""
         self.look()
+        self.resume = self.saver.find()
+        self.reporter.resumed(self.resume.checkpoint.step if self.resume else 0)
         set_seed(self.job.config.training.seed)
         self.chat = load_chat(self.job.model_folder)
         with Timed(self.seconds, "prepare"):
@@ -65,13 +80,16 @@ class Attempt:
             )
         self.tell_data()
         self.look()
-        self.loaded = load(self.job)
+        kept = self.resume.kept if self.resume else None
+        self.loaded = load(self.job, kept)
         self.seconds["load"] = round(self.loaded.seconds, 2)
         detail = f"In {self.loaded.seconds:.1f} s, {self.loaded.dtype} on {self.loaded.device.title}"
         self.reporter.event("note", "Base model loaded", detail)
         self.reporter.spec(spec_of(self.job, self.loaded, self.data))
         self.before = snapshot(self.loaded.model)
-        if len(self.data.held_out):
+        if kept is not None:
+            self.base_loss = kept.base_loss
+        elif len(self.data.held_out):
             with Timed(self.seconds, "base_loss"), self.loaded.untuned():
                 self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
             self.reporter.event("eval", "Base model checked on held-out examples", f"Loss {self.base_loss:.4f}")
@@ -93,14 +111,27 @@ class Attempt:
     def learn(self) -> None:
         """Train. The steps that were made count, however it ends."""
         self.enter("running", "Training", f"{len(self.data.train)} examples")
-        tuner = build(self.job, self.loaded, self.data, self.watch, self.meter, self.look)
+        tuner = self.tuner = build(self.job, self.loaded, self.data, self.desk())
         try:
             with Timed(self.seconds, "train"):
-                tuner.train()
+                tuner.train(resume_from_checkpoint=str(self.resume.checkpoint.folder) if self.resume else None)
         finally:
             self.steps = int(tuner.state.global_step)
             self.watch.points.flush()
         self.tuned_loss = self.known_loss(tuner)
+
+    def desk(self) -> Desk:
+        """Counters and what is known: from the checkpoint, or from the start."""
+        kept = Kept(self.loaded.dtype, self.loaded.threads, 0, self.base_loss)
+        if self.resume is not None:
+            kept = self.resume.kept
+            self.meter.learnt_in_all = kept.learnt
+        return Desk(self.meter, self.watch, self.look, self.saver, kept)
+
+    def save(self) -> None:
+        """A checkpoint of what was learnt, where the loop had begun."""
+        if self.tuner is not None:
+            self.tuner.save_now()
 
     def known_loss(self, tuner: Tuner) -> float | None:
         """The last check's loss where it was made after the last step."""

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from studio.core.db import Database
@@ -31,11 +32,21 @@ def claim_run(db: Database, run_id: str, worker: dict[str, Any]) -> int | None:
         update(runs)
         .where(runs.c.id == run_id, runs.c.state == "queued", runs.c.held.is_(False), runs.c.deleted_at.is_(None))
         .values(
-            state="starting", claim=runs.c.claim + 1, attempts=runs.c.attempts + 1, started_at=time.time(), **worker
+            state="starting",
+            claim=runs.c.claim + 1,
+            attempts=runs.c.attempts + 1,
+            started_at=time.time(),
+            not_before=None,
+            reason=None,
+            problem=None,
+            remedy=None,
+            pid=None,
+            pid_started=None,
+            **worker,
         )
         .returning(runs.c.claim)
     )
-    with db.write() as connection:
+    with db.write("claim", run=run_id) as connection:
         claim = connection.execute(query).scalar_one_or_none()
         if claim is not None:
             add_event(connection, run_id, claim, Event(time.time(), "starting", "Started", ""))
@@ -49,6 +60,9 @@ class Claimed:
         """`claim` is the number that `claim_run` gave."""
         self._db, self._run_id, self._claim = db, run_id, claim
 
+    def _write(self, name: str, **facts: Any) -> AbstractContextManager[Connection]:
+        return self._db.write(f"attempt.{name}", run=self._run_id, claim=self._claim, **facts)
+
     def _update(self, connection: Connection, sources: Iterable[State] | None = None, **columns: Any) -> None:
         query = update(runs).where(runs.c.id == self._run_id, runs.c.claim == self._claim)
         if sources is not None:
@@ -60,13 +74,13 @@ class Claimed:
         """Change the state, with its event. Raises `StopWanted` in `stopping`, `ClaimLost` where another owns it."""
         if self.stop_wanted():
             raise StopWanted("The run is stopping.")
-        with self._db.write() as connection:
+        with self._write("move", to=to) as connection:
             self._update(connection, (old for old, news in MOVES.items() if to in news), state=to, **columns)
             add_event(connection, self._run_id, self._claim, Event(time.time(), to, title, detail))
 
     def event(self, kind: str, title: str, detail: str = "") -> None:
         """Append to the timeline."""
-        with self._db.write() as connection:
+        with self._write("event") as connection:
             self._check(connection)
             add_event(connection, self._run_id, self._claim, Event(time.time(), kind, title, detail))
 
@@ -74,7 +88,7 @@ class Claimed:
         """Add `(step, name, value)` points in one transaction; a step written again is replaced."""
         if not points:
             return
-        with self._db.write() as connection:
+        with self._write("metrics") as connection:
             owner = self._check(connection)
             rows = [
                 {"run_id": self._run_id, "name": n, "step": s, "claim": self._claim, "owner": owner, "value": v}
@@ -88,20 +102,34 @@ class Claimed:
 
     def progress(self, step: int, steps: int) -> None:
         """Where the run is; the first step's time is kept."""
-        with self._db.write() as connection:
+        with self._write("progress", step=step) as connection:
             self._update(connection, step=step, steps=steps)
             first = update(runs).where(runs.c.id == self._run_id, runs.c.first_step_at.is_(None))
             if step > 0:
                 connection.execute(first.values(first_step_at=time.time()))
 
+    def resumed(self, step: int) -> None:
+        """The attempt begins after `step`: what an older one measured beyond it is superseded."""
+        with self._write("resumed", step=step) as connection:
+            self._update(connection, resume_step=step, step=step, checkpoint_step=step)
+            connection.execute(delete(metrics).where(metrics.c.run_id == self._run_id, metrics.c.step > step))
+            if step:
+                event = Event(time.time(), "note", f"Goes on from step {step:,}", "From its newest checkpoint")
+                add_event(connection, self._run_id, self._claim, event)
+
+    def checkpoint(self, step: int) -> None:
+        """A checkpoint of `step` is sealed."""
+        with self._write("checkpoint", step=step) as connection:
+            self._update(connection, checkpoint_step=step, checkpoint_at=time.time())
+
     def spec(self, spec: dict[str, Any]) -> None:
         """What the attempt runs with: versions, hashes, dtype, threads, seed."""
-        with self._db.write() as connection:
+        with self._write("spec") as connection:
             self._update(connection, spec=spec)
 
     def process(self, pid: int, pid_started: float) -> None:
         """Which process works on the run, by pid and start time."""
-        with self._db.write() as connection:
+        with self._write("process") as connection:
             self._update(connection, pid=pid, pid_started=pid_started)
 
     def stop_wanted(self) -> bool:

@@ -62,7 +62,7 @@ class DatasetStore:
         """A new dataset with its first version."""
         dataset_id, now = new_id(), time.time()
         values = {key: value for key, value in new.__dict__.items() if key not in ("version_id", "name")}
-        with self._db.write() as connection:
+        with self._db.write("dataset.add") as connection:
             connection.execute(datasets.insert().values(id=dataset_id, owner=new.owner, name=new.name, created_at=now))
             connection.execute(
                 dataset_versions.insert().values(

@@ -64,18 +64,18 @@ class MachineStore:
     def report(self, host: str, worker_id: str, facts: dict[str, Any]) -> None:
         """The worker says what it found; the row of the host is replaced."""
         row = {"host": host, "owner": LOCAL_USER, "worker_id": worker_id, "facts": facts, "seen_at": time.time()}
-        with self._db.write() as connection:
+        with self._db.write("machine.report") as connection:
             query = insert(machines).values(row)
             connection.execute(query.on_conflict_do_update(index_elements=["host"], set_=row))
 
     def seen(self, host: str) -> None:
         """The worker is still there."""
-        with self._db.write() as connection:
+        with self._db.write("machine.seen") as connection:
             connection.execute(machines.update().where(machines.c.host == host).values(seen_at=time.time()))
 
     def gone(self, host: str) -> None:
         """The worker leaves in order."""
-        with self._db.write() as connection:
+        with self._db.write("machine.gone") as connection:
             connection.execute(machines.update().where(machines.c.host == host).values(seen_at=0.0))
 
     def newest(self) -> Machine | None:
@@ -90,7 +90,7 @@ class MachineStore:
         """Ask for the playground's process with this base model; an older problem is forgotten."""
         row: dict[str, Any] = {"wanted_repo": repo, "wanted_revision": revision, "wanted_at": time.time()}
         row |= {"problem": None, "remedy": None}
-        with self._db.write() as connection:
+        with self._db.write("engine.want") as connection:
             query = insert(engines).values(host=host, owner=LOCAL_USER, **row)
             connection.execute(query.on_conflict_do_update(index_elements=["host"], set_=row))
 
@@ -103,6 +103,6 @@ class MachineStore:
 
     def engine_is(self, host: str, **columns: Any) -> None:
         """The worker says what became of the process: `ready_repo`, `socket`, `pid`, `problem`, ..."""
-        with self._db.write() as connection:
+        with self._db.write("engine.is") as connection:
             query = engines.update().where(engines.c.host == host)
             connection.execute(query.values(**columns, updated_at=time.time()))

@@ -1,7 +1,7 @@
 """Runs and their events. The row is the queue, the outbox and the truth."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import JSON, Connection, RowMapping, func, null, select
@@ -25,6 +25,9 @@ class NewRun:
     base_revision: str
     dataset_version_id: str
     idempotency_key: str | None = None
+    after_run_id: str | None = None
+    expected_seconds: float | None = None
+    id: str = field(default_factory=new_id)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,13 @@ class Run:
     started_at: float | None
     first_step_at: float | None
     ended_at: float | None
+    resume_step: int
+    checkpoint_step: int
+    checkpoint_at: float | None
+    fruitless: int
+    after_run_id: str | None
+    not_before: float | None
+    expected_seconds: float | None
 
     @property
     def is_live(self) -> bool:
@@ -89,19 +99,18 @@ class RunStore:
 
     def add(self, new: NewRun) -> Run:
         """A queued run at the end of the line. The same idempotency key again gives the first run back."""
-        run_id = new_id()
         try:
-            with self._db.write() as connection:
+            with self._db.write("submit", run=new.id, key=new.idempotency_key) as connection:
                 place = connection.execute(select(func.coalesce(func.max(runs.c.position), 0))).scalar_one() + 1
-                values = {**new.__dict__, "id": run_id, "state": "queued", "position": place, "created_at": time.time()}
+                values = {**new.__dict__, "state": "queued", "position": place, "created_at": time.time()}
                 connection.execute(runs.insert().values(values))
-                add_event(connection, run_id, 0, Event(time.time(), "queued", "Queued", ""))
+                add_event(connection, new.id, 0, Event(time.time(), "queued", "Queued", ""))
         except IntegrityError as error:
             first = self._by_key(new.owner, new.idempotency_key)
             if first is None:
                 raise Conflict("The dataset is gone.", "Choose another one.") from error
             return first
-        return self.get(run_id, new.owner)
+        return self.get(new.id, new.owner)
 
     def _by_key(self, owner: str, key: str | None) -> Run | None:
         query = select_runs().where(runs.c.owner == owner, runs.c.idempotency_key == key)
@@ -149,12 +158,6 @@ class RunStore:
             rows = connection.execute(select_runs().where(runs.c.state == "interrupted")).mappings()
             return [to_run(row) for row in rows]
 
-    def next_queued(self) -> str | None:
-        """The id of the run whose turn it is."""
-        query = select(runs.c.id).where(runs.c.state == "queued", runs.c.held.is_(False), runs.c.deleted_at.is_(None))
-        with self._db.read() as connection:
-            return connection.execute(query.order_by(runs.c.position).limit(1)).scalar_one_or_none()
-
     def events(self, run_id: str, owner: str, limit: int = 100) -> list[Event]:
         """What happened, newest first."""
         columns = (run_events.c.at, run_events.c.kind, run_events.c.title, run_events.c.detail)
@@ -173,7 +176,7 @@ class RunStore:
         query = runs.update().where(runs.c.id == run.id, runs.c.state == run.state)
         if claim is not None:
             query = query.where(runs.c.claim == claim)
-        with self._db.write() as connection:
+        with self._db.write("run.move", run=run.id, to=to, claim=claim) as connection:
             changed = connection.execute(query.values(state=to, **columns)).rowcount == 1
             if changed:
                 add_event(connection, run.id, claim, event)

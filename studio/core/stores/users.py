@@ -20,5 +20,5 @@ class UserStore:
     def ensure_local(self) -> None:
         """Make the local user where it is missing."""
         row = {"id": LOCAL_USER, "name": "You", "created_at": time.time()}
-        with self._db.write() as connection:
+        with self._db.write("user.local") as connection:
             connection.execute(insert(users).values(row).on_conflict_do_nothing())

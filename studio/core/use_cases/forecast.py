@@ -1,17 +1,17 @@
 """What will happen if Start is pressed now: for the panel that follows the knobs."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from studio.core.artifacts import read_json, write_json
 from studio.core.config import RunConfig, parse_config
 from studio.core.errors import Fault, Faults, StudioError
-from studio.core.estimate import Plan, plan, seconds, tokens_per_second
+from studio.core.estimate import Plan, plan, seconds
 from studio.core.models import ModelFacts, tokenizer_folder
 from studio.core.reader import ask
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
+from studio.core.use_cases.pace import count_name, expected_speed, measured_speed
 from studio.core.use_cases.submit import model_faults
 
 
@@ -45,17 +45,16 @@ def forecast(
     except StudioError as error:
         return Forecast(None, {}, None, (*faults, Fault("dataset", error.problem, error.remedy)))
     planned = plan(config.training, counts["train"], counts["held_out"], counts["train_tokens"])
-    speed = measured_speed(services, owner, config) or _expected_speed(services, config, facts)
+    speed = measured_speed(services, owner, config) or expected_speed(services, config, facts)
     return Forecast(planned, counts, seconds(planned.tokens, speed), tuple(faults))
 
 
 def count(services: Services, dataset: DatasetVersion, config: RunConfig) -> dict[str, Any]:
     """Examples and tokens of a dataset for a model, counted in the sandbox once and kept beside the dataset."""
     training = config.training
-    key = [config.base.repo, config.base.revision, training.max_length, training.eval_share, training.seed]
     path = services.artifacts.dataset_dir(dataset.id) / "counts.json"
     kept: dict[str, Any] = read_json(path) or {}
-    name = json.dumps(key)
+    name = count_name(config)
     if name not in kept:
         folder = tokenizer_folder(config.base.repo, config.base.revision, services.settings)
         request = {
@@ -70,19 +69,3 @@ def count(services: Services, dataset: DatasetVersion, config: RunConfig) -> dic
         write_json(path, kept)
     counted: dict[str, Any] = kept[name]
     return counted
-
-
-def measured_speed(services: Services, owner: str, config: RunConfig) -> float | None:
-    """Tokens per second of the newest finished run of the same base model on this machine."""
-    for run in services.runs.of(owner):
-        if run.state == "succeeded" and run.base_repo == config.base.repo:
-            speed = services.metrics.mean(run.id, "tokens_per_s")
-            if speed:
-                return speed
-    return None
-
-
-def _expected_speed(services: Services, config: RunConfig, facts: ModelFacts) -> float | None:
-    machine = services.machines.newest()
-    matmul = machine.facts.get("matmul", {}) if machine else {}
-    return tokens_per_second(facts.parameters or 0, matmul, config.base.dtype)

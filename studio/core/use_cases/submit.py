@@ -1,14 +1,18 @@
 """From a filled form to a queued run: every fault at once, or a committed row and a bell."""
 
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from studio.core.artifacts import write_json
 from studio.core.config import RunConfig, parse_config
 from studio.core.errors import Fault, Faults, NotFound, StudioError
+from studio.core.failpoints import failpoint
 from studio.core.models import ModelFacts, look_up
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import NewRun, Run
+from studio.core.use_cases.pace import quick_seconds
 
 NAME_LENGTH = 200
 
@@ -21,6 +25,7 @@ class Order:
     dataset_version_id: str
     config: dict[str, Any]
     idempotency_key: str | None = None
+    after_run_id: str | None = None
 
 
 def submit(services: Services, owner: str, order: Order) -> Run:
@@ -33,19 +38,47 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     facts = _model(services, config, faults) if config else None
     if faults or config is None or dataset is None or facts is None:
         raise Faults(faults)
-    run = services.runs.add(
-        NewRun(
-            owner=owner,
-            name=order.name.strip() or dataset.name,
-            config=config.model_dump(),
-            base_repo=facts.ref.repo,
-            base_revision=facts.ref.revision,
-            dataset_version_id=dataset.id,
-            idempotency_key=order.idempotency_key,
-        )
+    _after(services, owner, order, faults)
+    if faults:
+        raise Faults(faults)
+    new = NewRun(
+        owner=owner,
+        name=order.name.strip() or dataset.name,
+        config=config.model_dump(),
+        base_repo=facts.ref.repo,
+        base_revision=facts.ref.revision,
+        dataset_version_id=dataset.id,
+        idempotency_key=order.idempotency_key,
+        after_run_id=order.after_run_id or None,
+        expected_seconds=quick_seconds(services, owner, config, dataset, facts),
     )
+    run = accept(services, new)
     services.bell.ring_runs()
     return run
+
+
+def accept(services: Services, new: NewRun) -> Run:
+    """The run's folder, then its row: a row without a folder never stands; a folder without a row is swept away."""
+    folder = services.artifacts.run_dir(new.id)
+    try:
+        write_json(services.artifacts.spec_path(new.id), {**new.__dict__})
+        failpoint("submit.folder", run=new.id, key=new.idempotency_key)
+        run = services.runs.add(new)
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if run.id != new.id:  # the same order again
+        shutil.rmtree(folder, ignore_errors=True)
+    return run
+
+
+def _after(services: Services, owner: str, order: Order, faults: list[Fault]) -> None:
+    """The run that this one waits for must be the person's own."""
+    if order.after_run_id:
+        try:
+            services.runs.get(order.after_run_id, owner)
+        except NotFound:
+            faults.append(Fault("after_run_id", "The run to start after is not there.", "Choose another one."))
 
 
 def _config(order: Order, faults: list[Fault]) -> RunConfig | None:
