@@ -1,0 +1,64 @@
+"""What a person does beside submitting, each in a process of its own that a failpoint may kill."""
+
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+from studio.core.db import Database
+from studio.core.errors import StudioError
+from studio.core.migrate import MIGRATIONS, prepare_data_dir
+from studio.core.services import Services, open_services
+from studio.core.settings import Settings
+from studio.core.stores.users import LOCAL_USER
+from studio.core.use_cases import steer
+from studio.core.use_cases.upload import import_file
+
+
+def want_engine(services: Services) -> None:
+    """Somebody opens the playground with a model that is not there."""
+    services.machines.want_engine(socket.gethostname(), "no/model", "main")
+    services.bell.ring_engine()
+
+
+MAPPING = {"prompt": "asked", "completion": "answer"}
+DEEDS: dict[str, Callable[..., object]] = {
+    "stop": lambda s, run: steer.stop_run(s, LOCAL_USER, run),
+    "hold": lambda s, run: steer.hold_run(s, LOCAL_USER, run, True),
+    "release": lambda s, run: steer.hold_run(s, LOCAL_USER, run, False),
+    "earlier": lambda s, run: steer.move_run(s, LOCAL_USER, run, -1),
+    "later": lambda s, run: steer.move_run(s, LOCAL_USER, run, 1),
+    "pause": lambda s: steer.pause_queue(s, LOCAL_USER, True),
+    "resume": lambda s: steer.pause_queue(s, LOCAL_USER, False),
+    "delete": lambda s, run: steer.delete_run(s, LOCAL_USER, run),
+    "import": lambda s, path: import_file(s, LOCAL_USER, Path(path), "again.csv", MAPPING),
+    "engine": want_engine,
+    "open": lambda s: None,  # opening the records is the deed
+}
+
+
+def old_records(settings: Settings) -> None:
+    """A data folder as the first version left it."""
+    prepare_data_dir(settings)
+    database = Database(settings.database_path)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    database.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["old"]:
+        old_records(Settings())
+        sys.exit(0)
+    try:
+        opened = open_services(Settings())
+        DEEDS[sys.argv[1]](opened, *sys.argv[2:])
+    except StudioError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)

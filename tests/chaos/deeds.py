@@ -1,0 +1,152 @@
+"""What makes the studio pass each failpoint: submitting a run passes most; the others need a deed of their own."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from studio.core.states import ENDED, LIVE
+from studio.core.stores.runs import Run
+from tests.chaos.stage import Stage
+from tests.waiting import wait_until
+
+PATIENCE = 15.0
+Deed = Callable[[Stage, str, Run], None]
+
+
+def passed(stage: Stage) -> None:
+    """Wait a while until the armed point was passed; what died is started again meanwhile."""
+
+    def fired() -> bool:
+        stage.start()
+        return not (stage.points / "armed").exists()
+
+    try:
+        wait_until(fired, PATIENCE, 0.1)
+    except AssertionError:
+        return  # the caller tells that nothing passed it
+
+
+def worker_starts(stage: Stage, point: str, run: Run) -> None:
+    """The worker is killed and starts again: it recovers, reports, makes ballast, snapshot and mark."""
+    if point == "ballast.made":
+        (stage.settings.data_dir / "ballast").unlink(missing_ok=True)
+    stage.arm(point)
+    stage.kill("worker")
+    passed(stage)
+
+
+def worker_leaves(stage: Stage, point: str, run: Run) -> None:
+    """The worker is told to end."""
+    assert stage.worker is not None
+    stage.arm(point)
+    stage.worker.terminate()
+    stage.worker.wait(30)
+    stage.start()
+
+
+def trainer_dies(stage: Stage, point: str, run: Run) -> None:
+    """The trainer is killed, and the worker at the point where it has judged that."""
+    stage.arm(point)
+    name = f"{run.name}-again"
+    stage.submit(name, name)
+    wait_until(lambda: any(one.state in LIVE for one in stage.named(name)), 30, 0.02)
+    stage.kill("trainer")
+    passed(stage)
+    wait_until(lambda: stage.start() or all(one.state in ENDED for one in stage.named(name)), 60)
+
+
+def line(stage: Stage, point: str, run: Run) -> None:
+    """Deeds on the line of waiting runs, each again after the kill."""
+    stage.client("pause")
+    waiting = [f"{run.name}-{i}" for i in range(2)]
+    for name in waiting:
+        stage.submit(name, name)
+    first, second = (stage.named(name)[0] for name in waiting)
+    stage.arm(point)
+    deeds = [("hold", first.id), ("release", first.id), ("earlier", second.id), ("later", second.id), ("pause",)]
+    for _ in range(2):
+        for deed in deeds:
+            stage.client(*deed)
+    stage.client("resume")
+    wait_until(lambda: all(one.state in ENDED for name in waiting for one in stage.named(name)), 60)
+
+
+def delete(stage: Stage, point: str, run: Run) -> None:
+    """Delete the ended run twice: the kill, then what is left."""
+    wait_until(lambda: stage.named(run.name)[0].state in ENDED, 60)
+    stage.arm(point)
+    stage.client("delete", run.id)
+    stage.client("delete", run.id)
+    wait_until(lambda: not stage.services.artifacts.run_dir(run.id).exists(), 30)
+
+
+def new_file(stage: Stage, point: str, run: Run) -> None:
+    """A file is imported, and again after the kill."""
+    path = stage.folder / f"{time.monotonic_ns()}.csv"
+    path.write_text(f"asked,answer\nWhat is {path.stem}?,A number.\n" * 3)
+    stage.arm(point)
+    for _ in range(2):
+        stage.client("import", str(path))
+
+
+def playground(stage: Stage, point: str, run: Run) -> None:
+    """Somebody wants the playground's process, for a model that is not there."""
+    stage.arm(point)
+    for _ in range(2):
+        stage.client("engine")
+    passed(stage)
+
+
+def back_up(stage: Stage, point: str, run: Run) -> None:
+    """A backup beside the running studio, and again after the kill."""
+    path = stage.folder / f"{time.monotonic_ns()}.tar"
+    stage.arm(point)
+    stage.command("backup", str(path))
+    assert stage.command("backup", str(path), "--force") == 0
+
+
+def restore(stage: Stage, point: str, run: Run) -> None:
+    """The studio stops, its own backup is put in its place; the kill is finished or undone at the next start."""
+    wait_until(lambda: stage.named(run.name)[0].state in ENDED, 60)
+    stage.end()
+    path = stage.folder / f"{time.monotonic_ns()}.tar"
+    assert stage.command("backup", str(path)) == 0
+    stage.arm(point)
+    stage.command("restore", str(path))
+    stage.start()
+    stage.reopen()
+
+
+def first_open(stage: Stage, point: str, run: Run) -> None:
+    """Another data folder, older or new, is opened for the first time, and again after the kill."""
+    place = stage.folder / f"other-{time.monotonic_ns()}"
+    if point.startswith("migration."):
+        assert stage.client("old", data_dir=place) == 0
+    stage.arm(point)
+    stage.client("open", data_dir=place)
+    assert stage.client("open", data_dir=Path(place)) == 0
+
+
+DEEDS: dict[str, Deed] = {
+    "line": line,
+    "delete": delete,
+    "dataset": new_file,
+    "engine": playground,
+    "backup": back_up,
+    "restore": restore,
+    "migration": first_open,
+    "user": first_open,
+    "worker": worker_starts,
+    "ballast": worker_starts,
+    "snapshot": worker_starts,
+    "mark": worker_starts,
+    "machine": worker_starts,
+    "machine.gone.commit": worker_leaves,
+    "machine.gone.committed": worker_leaves,
+    "supervisor.interrupted": trainer_dies,
+}
+
+
+def deed_of(point: str) -> Deed | None:
+    """The deed that passes `point`; None where submitting a run does."""
+    return DEEDS.get(point) or DEEDS.get(point.partition(".")[0])
