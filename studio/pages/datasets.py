@@ -11,6 +11,7 @@ from studio.core.models import here
 from studio.core.services import Services
 from studio.core.starter import source
 from studio.core.stores.datasets import DatasetVersion
+from studio.core.use_cases.storage import of_dataset
 from studio.shell.session import owner_of
 from studio.ui import live
 from studio.ui.dataset_view import how_read, listing, title_of
@@ -53,7 +54,8 @@ class Desk:
             return [*self._list(head("Datasets"), words)[:2], *visible(False, False, True), "", gr.skip(), gr.skip()]
         models = choices(self.services.settings)
         model = gr.update(choices=models, value=STARTER_REPO, visible=len(models) > 1)
-        return [str(title_of(found)), "", *visible(False, True, False), found.dataset_id, model, str(how_read(found))]
+        read = str(how_read(found, of_dataset(self.services, found.id)))
+        return [str(title_of(found)), "", *visible(False, True, False), found.dataset_id, model, read]
 
     @staticmethod
     def _list(top: Markup, words: Markup) -> list[Any]:

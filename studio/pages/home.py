@@ -43,20 +43,25 @@ def drawn(services: Services, runs: Sequence[Run]) -> list[Any]:
     going = next((run for run in runs if run.state in LIVE), None)
     memory = live.memory_of(services, going) if going else (0, 0)
     series = services.metrics.series(going.id, home_view.METRICS, 600) if going else {}
-    machine = services.machines.newest()
-    here = machine is not None and machine.is_here
-    waits = any(run.state == "queued" for run in runs)
+    line = live.line(services, runs)
+    found = home_view.machine_facts(services.machines.newest(), own_facts(load))
     return [
-        live.shown(home_view.notes(fresh_notice(services.settings.data_dir), here)),
+        live.shown(warnings(services, line.paused)),
         home_view.home_head(runs),
-        live.shown(home_view.queue_strip(runs)),
-        home_view.running_card(going, series, memory, waits),
+        live.shown(home_view.queue_strip(runs, line)),
+        home_view.running_card(going, series, memory, line),
         live.shown(opened_by(going)),
         gr.update(visible=going is not None and going.state != "stopping"),
         going.id if going else "",
         home_view.recent(runs),
-        home_view.machine_card(home_view.machine_facts(machine, own_facts(load)), load, memory[0], here),
+        home_view.machine_card(found, load, memory[0], live.worker_here(services)),
     ]
+
+
+def warnings(services: Services, paused: bool) -> Markup:
+    """What the person should know before anything else."""
+    notice, here = fresh_notice(services.settings.data_dir), live.worker_here(services)
+    return home_view.notes(notice, here, paused, live.room(services))
 
 
 def own_facts(load: Load) -> dict[str, Any]:
@@ -79,8 +84,7 @@ def greeting(services: Services) -> list[Any]:
     load = live.load(services)
     machine = services.machines.newest()
     words = home_view.machine_sentence(home_view.machine_facts(machine, own_facts(load)))
-    here = machine is not None and machine.is_here
-    return [words, live.shown(home_view.notes(fresh_notice(services.settings.data_dir), here))]
+    return [words, live.shown(warnings(services, services.line.paused_at() is not None))]
 
 
 def queued_note(run: Run) -> Markup:

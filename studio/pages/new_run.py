@@ -40,6 +40,7 @@ class Form:
                 self.settings: list[Any] = self.settings_card()
             with gr.Column(scale=1, min_width=320, elem_classes="ts-card ts-sticky"):
                 self.panel = html(cardhead("What will happen"))
+                self.after = Choice([(run_form.IN_TURN, "")], label="Starts", value="", interactive=True, visible=False)
                 self.faults = html(visible=False)
                 self.start = gr.Button("Start", variant="primary", size="lg", interactive=False)
                 self.why = html()
@@ -130,7 +131,9 @@ class Desk:
         model = gr.update(choices=choices(settings), value=values.repo)
         dataset = gr.update(choices=run_form.dataset_choices(self.services, owner), value=values.version_id)
         about = first_look(self.book, values.repo, str(values.settings[REVISION]))
-        return [new_id(), words, model, str(about), dataset, values.name, *values.settings]
+        waits = run_form.after_choices(self.services, owner)
+        after = gr.update(choices=waits, value="", visible=len(waits) > 1)
+        return [new_id(), words, model, str(about), dataset, values.name, after, *values.settings]
 
     def look(self, repo: Any, revision: Any) -> Iterator[str]:
         """What the chosen model is; may ask the Hub."""
@@ -157,10 +160,10 @@ class Desk:
 
     def begin(self, request: gr.Request, *values: Any) -> Iterator[Any]:
         """Queue the run and go to it, or say everything that is wrong; the form stays as it is."""
-        key, name, repo, version_id, *settings = values
+        key, name, after, repo, version_id, *settings = values
         yield told(muted("Checking and queueing…")), gr.skip()
         try:
-            order = run_form.order_of(key, name, repo, version_id, settings)
+            order = run_form.order_of(key, name, repo, version_id, settings, after)
             run = submit(self.services, owner_of(request), order)
             yield told(queued(run)), gr.update(interactive=False)
         except Exception as error:  # the door of a page: nothing may pass it unsaid
@@ -185,7 +188,7 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     panel = [form.panel, form.start, form.why, form.faults]
     followed = with_note(desk.follow, 3, shown=True)
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-    filled = [form.key, form.told, form.model, form.about, form.dataset, form.name, *form.settings]
+    filled = [form.key, form.told, form.model, form.about, form.dataset, form.name, form.after, *form.settings]
     studio.load(desk.fill, None, filled, **QUIET).then(followed, inputs, panel, **last)
     gr.on([one.change for one in inputs], followed, inputs, panel, **last)
     revision = form.settings[REVISION]
@@ -193,4 +196,4 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     looked = gr.on(triggers, desk.look, [form.model, revision], form.about, **last)
     looked.then(followed, inputs, panel, **last)
     wire_intake(form.intake, desk.services).then(desk.chosen, form.intake.made, form.dataset, **QUIET)
-    form.start.click(desk.begin, [form.key, form.name, *inputs], [form.faults, form.start], **QUIET)
+    form.start.click(desk.begin, [form.key, form.name, form.after, *inputs], [form.faults, form.start], **QUIET)

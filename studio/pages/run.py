@@ -6,20 +6,21 @@ from typing import Any
 
 import gradio as gr
 
+from studio.core.artifacts import new_id
 from studio.core.errors import NotFound
 from studio.core.services import Services
-from studio.core.states import ENDED
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import Event, Run
 from studio.core.stores.series import MetricStore, Series
-from studio.core.use_cases.steer import stop_run
+from studio.core.use_cases.line import WAITING
+from studio.core.use_cases.storage import Storage, of_run
 from studio.shell.session import owner_of
 from studio.ui import live, run_facts, run_view
 from studio.ui.frame import QUIET, page
+from studio.ui.line_view import Line, waiting_note
 from studio.ui.markup import Markup, card, empty, head, html, link_button
 from studio.ui.notices import with_note
-
-PLACES = 10  # head, links, stop, now, loss, learning rate, speed, timeline, settings, answers
+from studio.ui.run_buttons import Boxes, DiskCard, RunButtons
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,33 @@ class Seen:
     """All that the page shows of a run, read once for a tick. `memory` is bytes of the run and of the machine."""
 
     run: Run
-    place: int | None
+    line: Line
     events: list[Event]
     curves: Curves
     dataset: DatasetVersion | None
     memory: tuple[int, int]
     has_adapter: bool
+    storage: Storage
     worker_here: bool
+    room: tuple[str, str] | None
     log: str
 
 
 def look(services: Services, owner: str, run_id: str) -> Seen:
     """Read a run. Raises `NotFound`."""
     run = services.runs.get(run_id, owner)
-    machine = services.machines.newest()
     newest = (run.claim, run.step, *sorted(services.metrics.latest(run.id).items()))
     return Seen(
         run=run,
-        place=live.places(services.runs.of(owner)).get(run.id) if run.state == "queued" else None,
+        line=live.line(services, services.runs.of(owner) if run.state in WAITING else []),
         events=services.runs.events(run.id, owner),
         curves=curves_of(services.metrics, run.id, float(run.steps) if run.is_live else 0.0, newest),
         dataset=dataset_of(services, run),
         memory=live.memory_of(services, run),
         has_adapter=(services.artifacts.adapter_dir(run.id) / "adapter_model.safetensors").is_file(),
-        worker_here=machine is not None and machine.is_here,
+        storage=of_run(services, run),
+        worker_here=live.worker_here(services),
+        room=live.room(services),
         log=run_facts.tail(services.artifacts.log_path(run.id), services.settings.data_dir),
     )
 
@@ -80,24 +84,31 @@ def dataset_of(services: Services, run: Run) -> DatasetVersion | None:
 
 
 def drawn(seen: Seen) -> list[Any]:
-    """What stands in the page's places."""
-    run, series = seen.run, seen.curves.series
-    if run.is_live and run.state != "stopping":
-        now = run_view.progress_card(run, series, seen.memory)
-    else:
-        now = run_view.outcome(run, seen.has_adapter, seen.worker_here)
-        now += run_view.ended_figures(run, series["eval_loss"]) if run.started_at else Markup("")
-    stoppable = run.state not in ENDED and run.state != "stopping"
+    """What stands in the page's places, in the order of `Layout.places`."""
+    run = seen.run
     return [
-        run_view.run_head(run, seen.place),
+        run_view.run_head(run, seen.line),
         run_view.run_links(run, seen.has_adapter, bool(seen.log)),
-        gr.update(visible=stoppable),
-        live.shown(now),
+        *RunButtons.drawn(run, seen.line),
+        live.shown(now_words(seen)),
         *seen.curves.charts,
         run_view.timeline(seen.events),
         run_facts.settings_card(run, seen.dataset, seen.log),
+        *DiskCard.drawn(run, seen.storage),
         live.shown(run_facts.answers_card(run)),
     ]
+
+
+def now_words(seen: Seen) -> Markup:
+    """How far it is; or what is so, and what it means or what helps."""
+    run, series = seen.run, seen.curves.series
+    if run.is_live and run.state != "stopping":
+        return run_view.progress_card(run, series, seen.memory)
+    if run.state == "queued":
+        words = waiting_note(run, seen.line, seen.worker_here, seen.room)
+    else:
+        words = run_view.outcome(run, seen.has_adapter)
+    return words + (run_view.ended_figures(run, series["eval_loss"]) if run.started_at else Markup(""))
 
 
 def missing(run_id: str) -> Markup:
@@ -108,59 +119,59 @@ def missing(run_id: str) -> Markup:
     return head("Run", crumb="Runs") + empty(title, text, link_button("All runs", "/runs"))
 
 
+class Layout:
+    """The page of a run that is there."""
+
+    def __init__(self) -> None:
+        """Drawn where it is made. The places stand in the order of `drawn`."""
+        top = html()
+        self.buttons = RunButtons()
+        with gr.Row(elem_classes="ts-split"):
+            with gr.Column(scale=2, elem_classes="ts-stack"):
+                now, loss = html(), card()
+                with gr.Row(elem_classes="ts-split"):
+                    rate, speed = card(min_width=260), card(min_width=260)
+                answers = html(visible=False)
+            with gr.Column(scale=1, min_width=280, elem_classes="ts-stack"):
+                events, settings = card(), card()
+                self.disk = DiskCard()
+        first = [top, self.buttons.links, *self.buttons.places]
+        self.places: list[Any] = [*first, now, loss, rate, speed, events, settings, *self.disk.places, answers]
+
+
 def draw(studio: gr.Blocks, services: Services) -> None:
     """Draw the page and wire it."""
 
     def refresh(run_id: str, stamp: str, request: gr.Request) -> list[Any]:
-        if not run_id:
-            return [gr.skip()] * (PLACES + 1)
         try:
             return live.changed(drawn(look(services, owner_of(request), run_id)), stamp)
-        except NotFound:
-            return [gr.skip()] * (PLACES + 1)
+        except NotFound:  # no run is chosen, or it was deleted meanwhile
+            return [gr.skip()] * (len(layout.places) + 1)
 
     def opened(request: gr.Request) -> list[Any]:
         asked = str(request.query_params.get("id") or "")[:64]
         try:
             seen = look(services, owner_of(request), asked)
         except NotFound:
-            return [gr.update(visible=False), live.shown(missing(asked)), "", *[gr.skip()] * (PLACES + 1)]
-        return [gr.update(visible=True), live.shown(Markup("")), asked, *live.changed(drawn(seen), "")]
-
-    def stop(run_id: str, stamp: str, request: gr.Request) -> list[Any]:
-        stop_run(services, owner_of(request), run_id)
-        return refresh(run_id, stamp, request)
+            unchanged = [gr.skip()] * (len(layout.places) + 1)
+            return [gr.update(visible=False), live.shown(missing(asked)), "", "", *unchanged]
+        shown = live.changed(drawn(seen), "")
+        return [gr.update(visible=True), live.shown(Markup("")), asked, new_id(), *shown]
 
     def chip() -> Any:
         return live.chip(services, owner_of(None))
 
     with page(studio, "Run", "/run", nav="Runs", live=chip) as timer:
-        key, stamp = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
-        words, said = html(visible=False), html(visible=False)  # of loading and ticks; of the button, which stays
-        nothing = html(visible=False)
+        boxes, stamp = Boxes(*(gr.Textbox("", visible=False) for _ in range(2))), gr.Textbox("", visible=False)
+        words, said = html(visible=False), html(visible=False)  # of loading and ticks; of the buttons, which stays
+        nothing, going = html(visible=False), html(visible=False)
         with gr.Column(visible=False, elem_classes="ts-stack") as whole:
-            places, button = layout()
-        outputs = [*places, stamp]
-        load = with_note(opened, 3 + len(outputs), shown=True)
+            layout = Layout()
+        outputs = [*layout.places, stamp]
+        load = with_note(opened, 4 + len(outputs), shown=True)
         tick = with_note(refresh, len(outputs), shown=True)
-        halt = with_note(stop, len(outputs), shown=True)
-        studio.load(load, None, [whole, nothing, key, *outputs, words], **QUIET)
-        timer.tick(tick, [key, stamp], [*outputs, words], **QUIET)
-        button.click(halt, [key, stamp], [*outputs, said], **QUIET)
-
-
-def layout() -> tuple[list[Any], gr.Button]:
-    """The places in the order of `drawn`, and the button that stops."""
-    top = html()
-    with gr.Row(elem_classes="ts-buttons"):
-        button = gr.Button("Stop", size="md", visible=False)
-        links = html()
-    with gr.Row(elem_classes="ts-split"):
-        with gr.Column(scale=2, elem_classes="ts-stack"):
-            now, loss = html(), card()
-            with gr.Row(elem_classes="ts-split"):
-                rate, speed = card(min_width=260), card(min_width=260)
-            answers = html(visible=False)
-        with gr.Column(scale=1, min_width=280, elem_classes="ts-stack"):
-            events, settings = card(), card()
-    return [top, links, button, now, loss, rate, speed, events, settings, answers], button
+        studio.load(load, None, [whole, nothing, boxes.run, boxes.key, *outputs, words], **QUIET)
+        timer.tick(tick, [boxes.run, stamp], [*outputs, words], **QUIET)
+        done = [*layout.buttons.wire(services, boxes, said, going), layout.disk.wire(services, boxes, said)]
+        for event in done:
+            event.then(tick, [boxes.run, stamp], [*outputs, words], **QUIET)

@@ -20,7 +20,7 @@ from studio.ui.markup import (
     note,
     when,
 )  # fmt: skip
-from studio.ui.units import count
+from studio.ui.units import count, file_size
 
 MOST_NAMED = 8
 UNITS = {"jsonl": "line"}
@@ -61,8 +61,8 @@ def title_of(one: DatasetVersion) -> Markup:
     return head(one.name, text, go, "Datasets")
 
 
-def how_read(one: DatasetVersion) -> Markup:
-    """The card about the file: format, what each column is for, what was left out and why."""
+def how_read(one: DatasetVersion, size: int) -> Markup:
+    """The card about the file: format, what each column is for, what was left out and why; `size` are its bytes."""
     report, code = one.report, Markup("<code>{}</code>")
     pairs: list[tuple[Text, Text]] = [("Format", format_words(one))]
     if one.mapping.get("messages"):
@@ -74,6 +74,8 @@ def how_read(one: DatasetVersion) -> Markup:
         pairs.append(("Not used", Markup(", ").join(code.format(name) for name in names)))
     pairs += [("Rows read", count(report[key])) for key in ("read",) if key in report]
     pairs += [("Kept", count(one.examples)), ("Left out", count(report.get("dropped", 0)))]
+    if size:
+        pairs.append(("On the disk", file_size(size)))
     pairs.append(("Version", Markup("{}, {}").format(one.number, when(one.created_at))))
     return join([cardhead("How it was read"), facts(pairs, "ts-facts--rows"), left_out(report), odd(report)])
 

@@ -28,6 +28,16 @@ class Choice(gr.Dropdown):
         return payload if isinstance(payload, str | int | float) else None
 
 
+class Pick(gr.Radio):
+    """A choice among a few that change while the page is open; its value goes to our handlers as it is."""
+
+    is_template = True  # drawn as a plain one
+
+    def preprocess(self, payload: Any) -> Any:
+        """The value as text; anything else counts as nothing chosen. Gradio's own refuses what is gone by now."""
+        return payload if isinstance(payload, str) else None
+
+
 def field(knob: Knob) -> Any:
     """The component that takes `knob`'s value, with its default in it."""
     words = {"label": knob.label, "info": help_of(knob)}

@@ -62,18 +62,24 @@ def unless_same(new: Markup, shown: str | None) -> Any:
 
 @contextmanager
 def page(
-    studio: gr.Blocks, name: str, path: str = "", *, nav: str = "", live: Live | None = None
+    studio: gr.Blocks,
+    name: str,
+    path: str = "",
+    *,
+    nav: str = "",
+    live: Live | None = None,
+    every: float = EVERY_SECONDS,
 ) -> Iterator[gr.Timer]:
     """`with page(studio, "Runs", "/runs", live=live) as timer:` opens a route with the frame and a centred column.
 
     `name` is the title in the tab; `path` is empty for the first page; `nav` names the place of `NAV` that is active,
-    if it is not `name`; `live` says what the chip shows and is asked at load and every 2 s (while the tab is
-    visible): it must answer in a few milliseconds. Wire what is live on the page to `timer.tick(..., **QUIET)`.
+    if it is not `name`; `live` says what the chip shows and is asked at load and every so many seconds (`every`, while
+    the tab is visible): it must answer in a few milliseconds. Wire what is live to `timer.tick(..., **QUIET)`.
     """
     active = nav or name
     with studio.route(name, path, show_in_navbar=False) if path else studio:
         top = html(frame(active), "ts-frame")
-        timer = gr.Timer(EVERY_SECONDS)
+        timer = gr.Timer(every)
         if live is not None:
 
             def refresh(shown: str | None) -> Any:

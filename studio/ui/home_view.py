@@ -5,12 +5,14 @@ from typing import Any
 from urllib.parse import quote
 
 from studio.core.machine import Load
-from studio.core.states import LIVE
+from studio.core.states import ENDED, LIVE
 from studio.core.stores.machines import Machine
 from studio.core.stores.runs import Run
 from studio.core.stores.series import Series
+from studio.core.use_cases.line import WAITING
 from studio.ui import live
 from studio.ui.charts import finite, sparkline
+from studio.ui.line_view import Line, paused_note, wait_words
 from studio.ui.markup import Markup, Text, bar, cardhead, empty, facts, head, join, link, link_button, note, state, when
 from studio.ui.run_view import epochs_of
 from studio.ui.units import figure, file_size, gib, gib_of, percent
@@ -77,7 +79,7 @@ def cores(found: Mapping[str, Any]) -> str:
 def home_head(runs: Sequence[Run]) -> Markup:
     """How many runs train and wait, and when the running one is done."""
     training = [run for run in runs if run.state in LIVE]
-    waiting = sum(run.state == "queued" for run in runs)
+    waiting = sum(run.state in WAITING for run in runs)
     one = f"{live.spelled(len(training))} run{' is' if len(training) == 1 else 's are'} training" if training else ""
     runs_wait = "waits" if waiting == 1 else "wait"
     if not training:
@@ -89,14 +91,12 @@ def home_head(runs: Sequence[Run]) -> Markup:
     return head(title, "You can close this page; runs go on without it.")
 
 
-def queue_strip(runs: Sequence[Run]) -> Markup:
+def queue_strip(runs: Sequence[Run], line: Line) -> Markup:
     """What runs, with its bar, then what waits in its order. Nothing is said of starts that nobody can know."""
     items = [strip_running(run) for run in runs if run.state in LIVE]
-    places = live.places(runs)
-    waiting = sorted((run for run in runs if run.id in places), key=lambda run: places[run.id])
-    items += [strip_waiting(run, places[run.id]) for run in waiting[:MOST_IN_STRIP]]
-    if len(waiting) > MOST_IN_STRIP:
-        words = f"and {len(waiting) - MOST_IN_STRIP} more"
+    items += [strip_waiting(run, i, line) for i, run in enumerate(line.waiting[:MOST_IN_STRIP], 1)]
+    if len(line.waiting) > MOST_IN_STRIP:
+        words = f"and {len(line.waiting) - MOST_IN_STRIP} more"
         items.append(Markup('<li><a href="/runs"><p><b>{}</b></p><p><span>All runs</span></p></a></li>').format(words))
     if not items:
         return Markup("")
@@ -112,18 +112,18 @@ def strip_running(run: Run) -> Markup:
     ).format(quote(run.id), state(run.state), run.name, live.time_left_words(run).capitalize(), live.share(run))
 
 
-def strip_waiting(run: Run, place: int) -> Markup:
+def strip_waiting(run: Run, place: int, line: Line) -> Markup:
     """One waiting run in the strip."""
-    words = "Next in line" if place == 1 else f"Place {place} in line"
+    words = "Paused" if line.paused and not run.held else wait_words(run, line)
     return Markup(
         '<li><a href="/run?id={}"><p><span class="place">{}</span><b>{}</b></p><p><span>{}</span></p></a></li>'
     ).format(quote(run.id), place, run.name, words)
 
 
-def running_card(run: Run | None, series: Mapping[str, Series], memory: tuple[int, int], waits: bool) -> Markup:
+def running_card(run: Run | None, series: Mapping[str, Series], memory: tuple[int, int], line: Line) -> Markup:
     """The run that trains, with its curve; or what to do where none does."""
-    if run is None and waits:
-        return empty("Nothing is running", "The next run in line begins as soon as the worker is free.")
+    if run is None and line.waiting:
+        return empty("Nothing is running", idle_words(line))
     if run is None:
         return empty("Nothing is running", "Pick a base model, drop in your data, press Start.", new_run())
     lengths = epochs_of(run)
@@ -142,6 +142,15 @@ def running_card(run: Run | None, series: Mapping[str, Series], memory: tuple[in
         bar(live.share(run), f"Progress of {run.name}", marks),
         facts(running_figures(run, series, memory)),
     )
+
+
+def idle_words(line: Line) -> str:
+    """Why nothing runs although runs wait."""
+    if line.paused:
+        return "The queue is paused. Resume it, and the next run in line begins."
+    if all(run.held for run in line.waiting):
+        return "What waits is held. Release a run, and it begins."
+    return "The next run in line begins as soon as the worker is free."
 
 
 def new_run() -> Markup:
@@ -169,7 +178,7 @@ def running_figures(run: Run, series: Mapping[str, Series], memory: tuple[int, i
 
 def recent(runs: Sequence[Run]) -> Markup:
     """The newest ended runs with what came out of them."""
-    ended = [run for run in runs if run.state not in LIVE and run.state != "queued"][:MOST_RECENT]
+    ended = [run for run in runs if run.state in ENDED][:MOST_RECENT]
     row = Markup('<li><a href="/run?id={}"><b>{}</b>{}<span>{}</span>{}</a></li>')
     rows = join(
         row.format(quote(run.id), run.name, state(run.state), live.result_words(run), when(run.ended_at))
@@ -208,8 +217,8 @@ def meter(parts: Sequence[tuple[str, int, str]], total: int) -> Markup:
     return Markup('<div class="ts-meter"><div aria-hidden="true">{}</div><ul>{}</ul></div>').format(cells, rows)
 
 
-def notes(notice: str, worker_here: bool) -> Markup:
-    """What the person should know: what `up` restarted, and that nothing can train."""
+def notes(notice: str, worker_here: bool, paused: bool, room: tuple[str, str] | None) -> Markup:
+    """What the person should know: what `up` restarted, and why nothing can start."""
     found = Markup("")
     if notice:
         found += note("warn", notice, "Runs go on where they were.")
@@ -217,4 +226,6 @@ def notes(notice: str, worker_here: bool) -> Markup:
         found += note(
             "warn", "No worker is running", "Start it with tunesmith worker. What waits then begins by itself."
         )
-    return found
+    if room:
+        found += note("warn", *room)
+    return found + paused_note() if paused else found

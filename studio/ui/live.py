@@ -12,12 +12,15 @@ from typing import Any
 import gradio as gr
 
 from studio.core.config import RunConfig, parse_config
+from studio.core.disk import room_words
 from studio.core.errors import Faults
 from studio.core.estimate import seconds_left
 from studio.core.machine import Load, load_now, resident_bytes
 from studio.core.services import Services
+from studio.core.settings import Settings
 from studio.core.stores.runs import Run
 from studio.ui.frame import Chip
+from studio.ui.line_view import Line, line_of
 from studio.ui.markup import Markup, moment, share_of
 from studio.ui.units import about, duration, figure, left, percent
 
@@ -47,7 +50,8 @@ def time_left(run: Run, now: float | None = None) -> float | None:
     if run.state != "running" or run.first_step_at is None:
         return None
     began = max(run.first_step_at, run.started_at or 0.0)
-    return seconds_left(run.step, run.steps, (time.time() if now is None else now) - began)
+    elapsed = (time.time() if now is None else now) - began
+    return seconds_left(run.step - run.resume_step, run.steps - run.resume_step, elapsed)
 
 
 def time_left_words(run: Run, now: float | None = None) -> str:
@@ -108,10 +112,21 @@ def result_words(run: Run) -> str:
     return (run.problem or "Stopped") if run.state == "stopped" else ""
 
 
-def places(runs: Iterable[Run]) -> dict[str, int]:
-    """Each waiting run's place in line, from 1. `runs` come in the order of the queue."""
-    waiting = sorted((run for run in runs if run.state == "queued"), key=lambda run: run.position)
-    return {run.id: place for place, run in enumerate(waiting, 1)}
+def line(services: Services, runs: Iterable[Run]) -> Line:
+    """The line among all runs of a person, as it stands now."""
+    can_start = worker_here(services) and room(services) is None
+    return line_of(runs, services.line.paused_at() is not None, can_start)
+
+
+def worker_here(services: Services) -> bool:
+    """Whether a worker gave a sign of life lately."""
+    machine = services.machines.newest()
+    return machine is not None and machine.is_here
+
+
+def room(services: Services) -> tuple[str, str] | None:
+    """Problem and remedy where the disk is too full to start a run; asked once for all pages in two seconds."""
+    return _room_at(services.settings, int(time.monotonic() / MEMORY_SECONDS))
 
 
 def load(services: Services) -> Load:
@@ -130,6 +145,12 @@ def memory_of(services: Services, run: Run) -> tuple[int, int]:
 def _load_at(data_dir: Path, moment: int) -> Load:
     del moment
     return load_now(data_dir)
+
+
+@lru_cache(maxsize=4)
+def _room_at(settings: Settings, moment: int) -> tuple[str, str] | None:
+    del moment
+    return room_words(settings)
 
 
 @lru_cache(maxsize=8)

@@ -12,6 +12,7 @@ from studio.core.states import ENDED
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases.forecast import Forecast, forecast
 from studio.core.use_cases.submit import model_faults
+from studio.ui import live
 from studio.ui.markup import Markup, Text, cardhead, facts, join, muted, note
 from studio.ui.units import about, count
 
@@ -135,9 +136,12 @@ def warnings(counts: dict[str, Any], max_length: int) -> Markup:
 
 
 def line(services: Services, owner: str) -> Markup:
-    """What stands between Start and the first step: no worker, or other runs."""
-    machine = services.machines.newest()
-    if machine is None or not machine.is_here:
+    """What stands between Start and the first step: no worker, no room, a paused queue, or other runs."""
+    if not live.worker_here(services):
         return muted("No worker is running: the run waits until one is started.")
+    if room := live.room(services):
+        return muted(" ".join(room))
+    if services.line.paused_at() is not None:
+        return muted("The queue is paused: the run waits until it is resumed.")
     waits = sum(run.state not in ENDED for run in services.runs.of(owner))
     return muted(f"Waits for {count(waits, 'run')}." if waits else "It starts at once.")

@@ -11,6 +11,7 @@ from studio.core.catalog import STARTER_REPO
 from studio.core.config import knobs
 from studio.core.errors import Faults, NotFound
 from studio.core.services import Services
+from studio.core.states import ENDED
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases.submit import Order
 from studio.ui.fields import empty_faults, nested, values_of
@@ -18,6 +19,7 @@ from studio.ui.units import count
 
 KNOBS = tuple(knob for knob in knobs() if knob.path != "base.repo")
 REVISION = next(i for i, knob in enumerate(KNOBS) if knob.path == "base.revision")
+IN_TURN = "When its turn comes"
 GROUPS = {"base": "Base model", "adapter": "Adapter", "training": "Training"}
 
 
@@ -83,13 +85,20 @@ def raw_config(repo: Any, settings: Sequence[Any]) -> dict[str, Any]:
     return {**raw, "base": {**raw["base"], "repo": str(repo or "").strip()}}
 
 
-def order_of(key: Any, name: Any, repo: Any, version_id: Any, settings: Sequence[Any]) -> Order:
+def after_choices(services: Services, owner: str) -> list[tuple[str, str]]:
+    """When a run may start: (words, id of the run that it comes after); only the first where no other run goes on."""
+    going = [run for run in services.runs.of(owner) if run.state not in ENDED]
+    return [(IN_TURN, ""), *((f"After {run.name}", run.id) for run in going)]
+
+
+def order_of(key: Any, name: Any, repo: Any, version_id: Any, settings: Sequence[Any], after: Any = "") -> Order:
     """What Start sends. Raises `Faults`.
 
     The same form from the same load of the page is the same order: pressing Start twice makes one run. A changed form
     is another one.
     """
     raw = raw_config(repo, settings)
-    called, dataset = str(name or ""), str(version_id or "")
-    sent = json.dumps([str(key), called, dataset, raw], sort_keys=True, default=str)
-    return Order(called, dataset, raw, hashlib.sha256(sent.encode()).hexdigest()[:32] if key else None)
+    called, dataset, before = str(name or ""), str(version_id or ""), str(after or "")
+    sent = json.dumps([str(key), called, dataset, before, raw], sort_keys=True, default=str)
+    token = hashlib.sha256(sent.encode()).hexdigest()[:32] if key else None
+    return Order(called, dataset, raw, token, before or None)

@@ -6,7 +6,9 @@ from urllib.parse import quote
 from studio.core.stores.runs import Event, Run
 from studio.core.stores.series import Series
 from studio.ui import live
-from studio.ui.charts import Line, chart, finite, smooth
+from studio.ui.charts import Line as Curve
+from studio.ui.charts import chart, finite, smooth
+from studio.ui.line_view import Line, checkpoint_words, wait_words
 from studio.ui.markup import Kind, Markup, Text, bar, cardhead, clock, facts, head, join, link_button, note, state, when
 from studio.ui.theme import SHAPES
 from studio.ui.units import UNKNOWN, figure, gib, gib_of, percent
@@ -17,18 +19,18 @@ MARKS = {"note": "running", "warning": "interrupted", "eval": "succeeded"}
 Figures = list[tuple[Text, Text]]
 
 
-def run_head(run: Run, place: int | None) -> Markup:
+def run_head(run: Run, line: Line) -> Markup:
     """Name, state, what learns what, and since when."""
     if run.state == "queued":
-        time_words = Markup("Place {} in line").format(place)
+        time_words = Markup("{}").format(wait_words(run, line))
     elif run.is_live:
         time_words = Markup("{}").format(live.started_words(run))
     else:
         time_words = when(run.ended_at or run.started_at)
-    line = Markup("{}<span>{} learns {}</span><span>{}</span>").format(
+    meta = Markup("{}<span>{} learns {}</span><span>{}</span>").format(
         state(run.state), live.base_name(run), run.dataset_name, time_words
     )
-    return head(run.name, line, crumb="Runs")
+    return head(run.name, meta, crumb="Runs")
 
 
 def run_links(run: Run, has_adapter: bool, has_log: bool) -> Markup:
@@ -57,6 +59,10 @@ def best_eval(evals: Series) -> tuple[int, float] | None:
 def progress_figures(run: Run, series: dict[str, Series], memory: tuple[int, int]) -> Figures:
     """What a running run is doing; what is not known yet is left out. `memory` is bytes of it and of the machine."""
     rows: Figures = [("Step", f"{run.step:,} of {run.steps:,}" if run.steps else UNKNOWN)]
+    if run.resume_step:
+        rows.append(("Goes on from", f"step {run.resume_step:,}"))
+    if saved := checkpoint_words(run):
+        rows.append(("Last checkpoint", saved))
     best, speed = best_eval(series["eval_loss"]), finite(series["tokens_per_s"])
     if best:
         rows.append(("Best held-out loss", f"{figure(best[1], 2)} at step {best[0]:,}"))
@@ -106,11 +112,9 @@ def progress_card(run: Run, series: dict[str, Series], memory: tuple[int, int]) 
     )
 
 
-def outcome(run: Run, has_adapter: bool, worker_here: bool) -> Markup:
-    """What is so, and what it means or what helps; nothing for a run that is simply going on."""
+def outcome(run: Run, has_adapter: bool) -> Markup:
+    """What is so, and what it means or what helps; nothing for a run that waits or is simply going on."""
     match run.state:
-        case "queued":
-            return waiting_note(worker_here)
         case "succeeded":
             return success_note(run)
         case "stopped":
@@ -122,15 +126,17 @@ def outcome(run: Run, has_adapter: bool, worker_here: bool) -> Markup:
             remedy = run.remedy or "Look at the last lines of the log, then duplicate the run and try again."
             return note("bad", run.problem or "It ended without a word of why.", remedy)
         case "interrupted":
-            return note("warn", run.problem or "It was interrupted.", run.remedy or "It goes on by itself.")
+            return interrupted_note(run)
     return Markup("")
 
 
-def waiting_note(worker_here: bool) -> Markup:
-    """Why a queued run does not run yet."""
-    if not worker_here:
-        return note("warn", "No worker is running", "Start it with tunesmith worker. This run then begins by itself.")
-    return note("plain", "Waiting for its turn", "It starts by itself. You can close this page.")
+def interrupted_note(run: Run) -> Markup:
+    """Why it was cut off, and from where it goes on."""
+    remedy = run.remedy or "It goes on by itself."
+    where = f"Its newest checkpoint is step {run.checkpoint_step:,}" if run.checkpoint_step else ""
+    saved = f", saved {clock(run.checkpoint_at)}" if run.checkpoint_at else ""
+    words = f"{remedy} {where}{saved}." if where else remedy
+    return note("warn", run.problem or "It was interrupted.", words)
 
 
 def success_note(run: Run) -> Markup:
@@ -176,13 +182,13 @@ def charts(series: dict[str, Series], end: float) -> tuple[Markup, Markup, Marku
     loss, evals = series["loss"], series["eval_loss"]
     best = best_eval(evals)
     flag = best[0] if best and len(evals) > 2 and best[0] < evals[-1][0] else 0
-    lines = [Line("", loss, "s1 raw"), Line("Training", smooth(loss), "s1"), Line("Held out", evals, "s2")]
+    lines = [Curve("", loss, "s1 raw"), Curve("Training", smooth(loss), "s1"), Curve("Held out", evals, "s2")]
     rate = [(step, value * 1e4) for step, value in series["learning_rate"]]
     speed = series["tokens_per_s"]
     return (
         chart("Loss", lines, end, best=flag),
-        chart(titled("Learning rate", "× 0.0001", rate), [Line("Now", rate)], end, height=104),
-        chart(titled("Speed", "tokens/s", speed), [Line("Now", speed)], end, height=104, digits=0),
+        chart(titled("Learning rate", "× 0.0001", rate), [Curve("Now", rate)], end, height=104),
+        chart(titled("Speed", "tokens/s", speed), [Curve("Now", speed)], end, height=104, digits=0),
     )
 
 

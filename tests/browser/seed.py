@@ -56,6 +56,8 @@ class Wish:
     problem: str | None = None
     remedy: str | None = None
     answers: bool = False
+    checkpoint: int = 0
+    seconds: float | None = 420.0
 
 
 WISHES = (
@@ -68,9 +70,9 @@ WISHES = (
     Wish("haiku", "stopped", 60, 300, 80000, 370, "asked", "Stopped by you. The adapter so far is kept."),
     Wish(
         "tickets-small", "interrupted", 120, 400, 90000, 724, "killed",
-        "The training process was ended.", "It goes on by itself.",
+        "The training process was ended.", "It goes on by itself.", checkpoint=100,
     ),
-    Wish("support-tone", "running", 56, 90, 260),
+    Wish("support-tone", "running", 56, 90, 260, checkpoint=50),
     Wish("recipes-fr", "queued"),
     Wish(HOSTILE, "queued"),
 )  # fmt: skip
@@ -102,12 +104,17 @@ def add_dataset(services: Services, name: str = "orders.jsonl") -> DatasetVersio
 def make(services: Services, wish: Wish, dataset: DatasetVersion) -> Run:
     """One run as wished, with all that a real one would have left."""
     config = parse_config({"training": {"num_train_epochs": 3, "predict_with_generate": wish.answers}}).model_dump()
-    run = services.runs.add(NewRun(LOCAL_USER, wish.name, config, BASE, REVISION, dataset.id))
+    run = services.runs.add(new_run(wish, config, dataset))
     if wish.state != "queued":
         train(services, run, wish)
         end(services, run, wish)
         shift(services, run.id, wish)
     return services.runs.get(run.id, LOCAL_USER)
+
+
+def new_run(wish: Wish, config: dict[str, Any], dataset: DatasetVersion) -> NewRun:
+    """The row that Start makes."""
+    return NewRun(LOCAL_USER, wish.name, config, BASE, REVISION, dataset.id, expected_seconds=wish.seconds)
 
 
 def train(services: Services, run: Run, wish: Wish) -> None:
@@ -122,6 +129,9 @@ def train(services: Services, run: Run, wish: Wish) -> None:
     pen.move("running", "First step", "9.1 s after the start")
     pen.metrics(points(wish))
     pen.progress(wish.step, wish.steps)
+    if wish.checkpoint:
+        pen.checkpoint(wish.checkpoint)
+        write_whole(services.artifacts.checkpoints_dir(run.id) / "stand-in", b"0" * 180_000)
     if wish.step >= 40:
         pen.event("eval", "Checked, step 40", "Held-out loss 1.21, the best so far")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from studio.core.errors import Fault, Faults, NotFound, Refused
 from studio.core.services import Services
 from studio.core.stores.runs import Run
 from studio.core.stores.users import LOCAL_USER
+from studio.core.use_cases.storage import Storage
 from studio.pages import home, run, runs
-from studio.ui import home_view, live, run_facts, run_view
+from studio.ui import home_view, line_view, live, run_facts, run_view
 from studio.ui.markup import Markup
 from studio.ui.notices import fresh_notice, note_of, with_note
+from studio.ui.run_buttons import DiskCard
 from tests.browser.seed import HOSTILE, seed
 
 
@@ -91,20 +94,72 @@ def test_charts_are_read_again_only_when_something_was_measured(services: Servic
 
 def test_the_list_counts_and_filters(services: Services, seeded: dict[str, Run]) -> None:
     found = services.runs.of(LOCAL_USER)
-    assert runs.counts(found) == "One trains, two wait, two want a look."
-    assert runs.listing(found, "Finished").count("<tr>") == 1 + 3
-    assert HOSTILE not in runs.listing(found, "All")
-    assert "No runs yet" in runs.listing([], "All")
-    assert "Nothing here" in runs.listing([seeded["haiku"]], "Going")
+    line = live.line(services, found)
+    assert runs.counts(found) == "One trains, three wait, two want a look."
+    assert runs.listing(found, "Finished", line).count("<tr>") == 1 + 3
+    assert HOSTILE not in runs.listing(found, "All", line)
+    assert "No runs yet" in runs.listing([], "All", line)
+    assert "Nothing here" in runs.listing([seeded["haiku"]], "Going", line)
 
 
 def test_home_says_what_is_going_on_in_words_and_numbers(services: Services, seeded: dict[str, Run]) -> None:
     found = services.runs.of(LOCAL_USER)
-    assert "One run is training, two wait" in home_view.home_head(found)
+    assert "One run is training, three wait" in home_view.home_head(found)
     assert "Two runs wait" in home_view.home_head([seeded["recipes-fr"], seeded[HOSTILE]])
     assert "Nothing is running" in home_view.home_head([seeded["haiku"]])
     assert len(home.drawn(services, found)) == len(home.drawn(services, [seeded["haiku"]]))
     assert home.demo_words(services).startswith("Run the demo (about ")
+
+
+def test_a_waiting_run_says_what_it_waits_for(seeded: dict[str, Run]) -> None:
+    now = time.mktime((2026, 3, 2, 14, 0, 0, 0, 0, -1))
+    before, mine = seeded["recipes-fr"], seeded[HOSTILE]
+
+    def said(paused: bool = False, **columns: object) -> str:
+        run = dataclasses.replace(mine, **columns)  # type: ignore[arg-type]
+        return line_view.wait_words(run, line_view.line_of([before, run], paused, True, now))
+
+    assert said() == "Starts about 14:07"
+    assert said(held=True) == "Held"
+    assert said(paused=True) == "When the queue is resumed"
+    assert said(not_before=now + 600) == "Tries again about 14:10"
+    assert said(after_run_id=before.id) == "After recipes-fr, about 14:07"
+    assert said(after_run_id="one that has ended") == "Starts about 14:07"
+    nobody = line_view.line_of([before, mine], False, can_start=False, now=now)
+    assert line_view.wait_words(mine, nobody) == "Place 2 in line"
+    assert line_view.soon(now + 86400, now) == "14:00 tomorrow"
+
+
+def test_a_run_that_was_cut_off_shows_where_it_goes_on_and_counts_the_pace_of_this_attempt(
+    seeded: dict[str, Run],
+) -> None:
+    first = seeded["support-tone"]
+    again = dataclasses.replace(first, resume_step=40, step=50, steps=90, first_step_at=1000.0, started_at=990.0)
+    assert live.time_left(again, now=1100.0) == pytest.approx(400.0)
+    figures = dict(run_view.progress_figures(again, {name: [] for name in run_view.METRICS}, (0, 0)))
+    assert figures["Goes on from"] == "step 40" and str(figures["Last checkpoint"]).startswith("step 50, ")
+    saved = dataclasses.replace(first, checkpoint_at=1000.0)
+    assert line_view.checkpoint_words(saved, now=1125.0) == "step 50, 2 min ago"
+    assert "It goes on from step 50, saved " in line_view.goes_on_words(saved)
+
+
+def test_a_queued_run_says_what_keeps_the_whole_line_back(seeded: dict[str, Run]) -> None:
+    run = seeded["recipes-fr"]
+    line = line_view.line_of([run], True, True)
+    room = ("Only 1 MiB are free.", "Make room.")
+    words = line_view.waiting_note(dataclasses.replace(run, held=True), line, True, room)
+    assert "The queue is paused" in words and "Only 1 MiB are free." in words and "Held back" in words
+    assert "No worker is running" in line_view.waiting_note(run, line, False, None)
+
+
+def test_what_a_run_takes_on_the_disk_is_said_and_its_checkpoints_go_only_after_its_end(
+    seeded: dict[str, Run],
+) -> None:
+    storage = Storage(adapter=2_000_000, checkpoints=180_000_000, rest=4_000)
+    _, words, clean = DiskCard.drawn(seeded["haiku"], storage)
+    assert "182 MB" in words and "2.0 MB" in words
+    assert clean["visible"] and clean["value"] == "Remove checkpoints (180 MB)"
+    assert not DiskCard.drawn(seeded["support-tone"], storage)[2]["visible"]
 
 
 def test_the_welcome_shows_a_real_held_out_example_of_the_starter_dataset() -> None:
