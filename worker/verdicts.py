@@ -9,7 +9,7 @@ from studio.core.states import State
 MAX_ATTEMPTS, MAX_FRUITLESS = 5, 3
 EXIT_DONE, EXIT_STOPPED, EXIT_FAILED, EXIT_CLAIM_LOST, EXIT_YIELDED = 0, 10, 20, 30, 40
 PAUSES = (60.0, 120.0, 300.0, 600.0)
-ROOM_SECONDS = 20.0
+ROOM_SECONDS = 5.0
 GOES_ON = "It goes on by itself."
 _NATIVE = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
 _MEMORY = "Take fewer examples at once, or a shorter longest example."

@@ -13,7 +13,7 @@ SHORTEST = 128
 
 @dataclass(frozen=True)
 class Change:
-    """A part of a config, nested by group, with its words: "half the batch"."""
+    """A part of a config, nested by group, with its words: "half the examples at once"."""
 
     words: str
     config: dict[str, dict[str, Any]]
@@ -29,7 +29,7 @@ def change_for(reason: str | None, config: dict[str, Any]) -> Change | None:
         half = training.per_device_train_batch_size // 2
         rest = -(-training.per_device_train_batch_size // half) * training.gradient_accumulation_steps
         smaller = {"per_device_train_batch_size": half, "gradient_accumulation_steps": min(rest, 1024)}
-        return Change("half the batch at once", {"training": smaller})
+        return Change("half the examples at once", {"training": smaller})
     if reason in MEMORY and training.max_length // 2 >= SHORTEST:
         return Change(f"examples cut to {training.max_length // 2:,} tokens", {"training": _half_length(training)})
     if reason == "diverged":

@@ -21,6 +21,7 @@ def main(
         str, typer.Option(help="standin (keeps the protocol only) or real (trains the tiny model).")
     ] = "standin",
     points: Annotated[bool, typer.Option("--points", help="Also die once at every failpoint.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also find the disk full once at every write of a run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Kill the studio and look whether a run is lost, doubled or told wrongly. Exit code 1 where one is."""
@@ -31,15 +32,16 @@ def main(
             for number in range(rounds):
                 chaos.round(number)
             missed = chaos.every_point(all_points()) if points else []
+            missed += chaos.every_full(all_points()) if full else []
         finally:
             chaos.close()
         report = {**chaos.report(), "seed": seed, "trainer": trainer, "seconds": round(time.monotonic() - began, 1)}
-    if points:
+    if points or full:
         report |= {"points": len(all_points()), "points_missed": missed}
     print(json.dumps(report) if as_json else "\n".join(f"{name}: {value}" for name, value in report.items()))
     for words in chaos.findings.all:
         print(words, file=sys.stderr)
-    raise SystemExit(1 if chaos.findings.all or (points and missed) else 0)
+    raise SystemExit(1 if chaos.findings.all or missed else 0)
 
 
 if __name__ == "__main__":

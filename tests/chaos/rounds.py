@@ -19,6 +19,8 @@ VICTIMS = (("trainer",), ("worker",), ("worker", "trainer"), ("web",), ("web", "
 MEDDLING = ("stop", "hold", "release", "earlier", "later")
 TRUTH_SECONDS = 10.0
 END_SECONDS = {"standin": 60.0, "real": 240.0}
+# Places behind the durable write, or where nothing is written: no disk is full there.
+AFTER = ("committed", "sealed", "recorded", "renamed", "rotated", "rotating", "spawned", "locked", "cleared", "ended")
 TRAINING = {"Epochs": 4, "Longest example": 64, "Held out": 0, "Checkpoint every": 0.2, "Number format": "float32"}
 
 
@@ -152,12 +154,17 @@ class Chaos:
         """One round for each failpoint, in which a process dies there; gives the points that nothing passed."""
         return [point for point in points if not self._at(point)]
 
-    def _at(self, point: str) -> bool:
-        """Let the next process that passes `point` die. Whether one did."""
+    def every_full(self, points: list[str]) -> list[str]:
+        """One round for each place where a run is about to write, at which the disk is full once."""
+        early = [point for point in points if deed_of(point) is None and not point.endswith(AFTER)]
+        return [point for point in early if not self._at(point, "full")]
+
+    def _at(self, point: str, action: str = "kill") -> bool:
+        """Let the next process that passes `point` die, or find the disk full. Whether one did."""
         began, stage, name = time.monotonic(), self.stage, f"at-{point}"
         deed = deed_of(point)
         if deed is None:
-            stage.arm(point)
+            stage.arm(point, action)
         accepted = {name} if stage.submit(name, name) else set()
         if deed is not None:
             deed(stage, point, stage.named(name)[0])

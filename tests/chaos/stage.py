@@ -40,12 +40,14 @@ class Form:
 
 @dataclass
 class Stage:
-    """One data dir with its processes. `trainer` is standin or real; `kills` counts the SIGKILLs that hit."""
+    """One data dir with its processes. `trainer` is standin or real; `floor` is the free disk below which no run
+    begins; `kills` counts the SIGKILLs that hit."""
 
     folder: Path
     trainer: str
     model: Path
     training: dict[str, Any]
+    floor: int = 0
     kills: int = 0
     web: Process | None = None
     worker: Process | None = None
@@ -67,7 +69,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """What every process of the studio is started with."""
         ours = {
-            "DATA_DIR": str(self.settings.data_dir), "PORT": str(self.port), "THREADS": "1", "DISK_FLOOR_BYTES": "0",
+            "DATA_DIR": str(self.settings.data_dir), "PORT": str(self.port), "THREADS": "1", "DISK_FLOOR_BYTES": str(self.floor),
             "BALLAST_BYTES": "1000000", "STOP_GRACE_SECONDS": "5", "BACKUP_HOURS": "0.002",
             "BACKUP_KEPT": "2",
         }  # fmt: skip

@@ -1,12 +1,14 @@
 """What became of an attempt is judged from evidence alone."""
 
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from studio.core.states import ENDED, LIVE, MOVES, STATES, may_move
-from worker.verdicts import MAX_ATTEMPTS, Evidence, judge
+from worker.verdicts import EXIT_YIELDED, MAX_ATTEMPTS, Evidence, judge
+from worker.watch import patience
 
 RESULT = {"claim": 1}
 FAILURE = {"reason": "diverged", "problem": "The loss is not a number.", "remedy": "Lower the learning rate."}
@@ -66,3 +68,63 @@ def test_what_has_ended_never_moves_again_and_every_live_state_can_end() -> None
     assert all(may_move(state, "failed") for state in LIVE)
     assert {new for news in MOVES.values() for new in news} == set(STATES)
     assert MOVES["stopping"] == {"stopped", "failed"}
+
+
+def test_the_systems_kill_for_want_of_memory_is_told_from_any_other() -> None:
+    verdict = judge(seen(exit_code=-signal.SIGKILL, oom_kills=1))
+    assert (verdict.state, verdict.reason) == ("failed", "host_out_of_memory") and "memory" in (verdict.problem or "")
+    assert judge(seen(exit_code=-signal.SIGKILL, oom_kills=0)).reason == "killed"
+
+
+def test_a_full_disk_waits_for_room_and_costs_no_attempt() -> None:
+    full = {"reason": "disk_full", "problem": "The disk is full.", "remedy": "Make room."}
+    verdict = judge(seen(exit_code=20, failure=full, attempts=MAX_ATTEMPTS))
+    assert (verdict.state, verdict.reason, verdict.counts) == ("interrupted", "disk_full", False)
+    assert verdict.pause > 0
+
+
+def test_an_unreachable_hub_is_tried_again_with_growing_pauses_then_fails() -> None:
+    hub = {"reason": "hub_unreachable", "problem": "The Hub does not answer.", "remedy": "Try again."}
+    verdicts = [judge(seen(exit_code=20, failure=hub, attempts=n)) for n in range(1, MAX_ATTEMPTS + 1)]
+    pauses = [verdict.pause for verdict in verdicts[:-1]]
+    assert pauses == sorted(pauses) and len(set(pauses)) == len(pauses) and pauses[0] >= 60
+    assert verdicts[-1].state == "failed" and verdicts[-1].reason == "hub_unreachable"
+
+
+@pytest.mark.parametrize("how", [{"exit_code": EXIT_YIELDED}, {"exit_code": -15, "shutting_down": True}])
+def test_a_trainer_that_gives_the_machine_back_costs_no_attempt(how: dict[str, Any]) -> None:
+    verdict = judge(seen(attempts=MAX_ATTEMPTS, **how))
+    assert (verdict.state, verdict.reason, verdict.counts) == ("interrupted", "shutdown", False)
+
+
+def test_three_deaths_in_a_row_without_progress_are_the_end() -> None:
+    assert judge(seen(exit_code=-9, attempts=3, fruitless=2)).reason == "crash_loop"
+    assert judge(seen(exit_code=-9, attempts=3, fruitless=2, progress=True)).state == "interrupted"
+    assert judge(seen(exit_code=-9, attempts=2, fruitless=1)).state == "interrupted"
+
+
+def test_a_stall_goes_on_and_a_time_limit_does_not() -> None:
+    assert judge(seen(exit_code=-9, ended="stalled")).state == "interrupted"
+    assert judge(seen(exit_code=-9, ended="stalled", attempts=MAX_ATTEMPTS)).reason == "crash_loop"
+    assert judge(seen(exit_code=40, ended="time_limit")).reason == "time_limit"
+
+
+def test_a_stop_that_had_to_be_forced_names_the_checkpoint() -> None:
+    verdict = judge(seen(state="stopping", exit_code=-9, progress=True))
+    assert verdict.state == "stopped" and "checkpoint is kept" in (verdict.problem or "")
+
+
+@pytest.mark.parametrize("exit_code", [None, 0, 3, 20, 40, -6, -9, -11, -15])
+@pytest.mark.parametrize("attempts", [1, MAX_ATTEMPTS])
+def test_every_verdict_that_is_no_success_has_a_cause_and_a_remedy(exit_code: int | None, attempts: int) -> None:
+    verdict = judge(seen(exit_code=exit_code, attempts=attempts))
+    assert verdict.problem and verdict.remedy and verdict.reason
+    assert verdict.state in MOVES["running"]
+
+
+@pytest.mark.parametrize(("step", "took", "expected"), [(0, 100.0, 30.0), (10, 100.0, 30.0), (2, 100.0, 75.0)])
+def test_a_stop_waits_for_three_micro_batches_where_those_are_slow(step: int, took: float, expected: float) -> None:
+    run = SimpleNamespace(
+        step=step, resume_step=0, first_step_at=1000.0, config={"training": {"gradient_accumulation_steps": 2}}
+    )
+    assert patience(run, 30.0, 1000.0 + took) == expected  # type: ignore[arg-type]
