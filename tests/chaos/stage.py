@@ -69,9 +69,9 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """What every process of the studio is started with."""
         ours = {
-            "DATA_DIR": str(self.settings.data_dir), "PORT": str(self.port), "THREADS": "1", "DISK_FLOOR_BYTES": str(self.floor),
-            "BALLAST_BYTES": "1000000", "STOP_GRACE_SECONDS": "5", "BACKUP_HOURS": "0.002",
-            "BACKUP_KEPT": "2",
+            "DATA_DIR": str(self.settings.data_dir), "PORT": str(self.port), "THREADS": "1",
+            "DISK_FLOOR_BYTES": str(self.floor), "BALLAST_BYTES": "1000000", "STOP_GRACE_SECONDS": "5",
+            "BACKUP_HOURS": "0.002", "BACKUP_KEPT": "2",
         }  # fmt: skip
         return {
             **os.environ,

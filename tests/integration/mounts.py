@@ -1,5 +1,6 @@
 """A small real file system for a test: tmpfs where this user may mount, else the test is skipped with the reason."""
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -27,9 +28,9 @@ def small_disk(path: Path, megabytes: int) -> Iterator[Path]:
 
 
 def fill(path: Path, leave: int) -> Path:
-    """A file that takes all room at `path` but `leave` bytes."""
+    """A file that takes all room at `path` but `leave` bytes; less, where somebody else writes meanwhile."""
     filler = path / "filler"
     size = shutil.disk_usage(path).free - leave
-    with filler.open("wb") as file:
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         file.write(b"x" * size)
     return filler

@@ -1,0 +1,42 @@
+"""A real small disk that fills up while runs are at work: nothing is lost, and they go on once there is room."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from studio.core.states import ENDED
+from tests.chaos.judge import Findings, judge, judge_records
+from tests.chaos.rounds import TRAINING
+from tests.chaos.stage import Stage
+from tests.integration.mounts import fill, small_disk
+from tests.integration.tiny import make_tiny_model
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+FLOOR = 4_000_000
+
+
+def test_runs_wait_out_a_full_disk_and_go_on(tmp_path: Path) -> None:
+    rng, found = random.Random(0), Findings()
+    with small_disk(tmp_path / "disk", 48) as disk:
+        stage = Stage(disk, "standin", make_tiny_model(tmp_path / "model"), dict(TRAINING), floor=FLOOR)
+        try:
+            stage.start()
+            for name in ("first", "second", "third"):
+                assert stage.submit(name, name)
+                wait_until(lambda name=name: stage.named(name)[0].claim > 0, 30, 0.02)  # type: ignore[misc]
+                time.sleep(rng.random() / 2)
+                filler = fill(disk, rng.choice((0, 4096, 100_000)))
+                time.sleep(1.0)
+                assert stage.worker is not None and stage.worker.poll() is None
+                filler.unlink()
+                wait_until(lambda name=name: stage.named(name)[0].state in ENDED, 60)  # type: ignore[misc]
+                assert stage.named(name)[0].state == "succeeded", stage.named(name)[0].problem
+            names = ("first", "second", "third")
+            found.add(judge(stage, names, names, stage.history()[0]))
+            judge_records(stage.services, found)
+        finally:
+            stage.close()
+    assert found.all == []
