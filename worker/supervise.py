@@ -166,6 +166,7 @@ class Supervisor:
             shutting_down=self.leaving.is_set(),
             fruitless=run.fruitless,
             progress=_got_on(run),
+            checkpoint_step=run.checkpoint_step,
             ended=ended,
             oom_kills=0 if kills is None or before is None else kills - before,
         )

@@ -31,6 +31,7 @@ class Evidence:
     shutting_down: bool = False
     fruitless: int = 0
     progress: bool = False
+    checkpoint_step: int = 0
     ended: Ended | None = None
     oom_kills: int = 0
 
@@ -73,10 +74,10 @@ def judge(seen: Evidence) -> Verdict:
 def _stopped(seen: Evidence) -> Verdict:
     if seen.result is not None:
         kept = "The adapter so far is kept."
-    elif seen.progress:
-        kept = "It did not stop by itself and was ended; its last checkpoint is kept."
+    elif seen.checkpoint_step:
+        kept = f"It was ended without an adapter; its checkpoint of step {seen.checkpoint_step:,} is kept."
     else:
-        kept = "It had not learnt anything yet."
+        kept = "There was nothing to keep yet."
     return Verdict("stopped", "Stopped", "asked", f"Stopped by you. {kept}", None)
 
 
