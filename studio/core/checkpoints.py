@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,9 @@ def remove(folder: Path) -> None:
 
 def rotate(root: Path, spec: str) -> None:
     """Keep the two newest valid ones and the best; remove the others, and what was never sealed."""
-    valid = [one for one in sealed(root) if one.spec == spec]
-    best = [one for one in valid if one.best][-1:]
-    kept = {one.folder for one in (*valid[-KEPT:], *best)}
+    ours = [one for one in reversed(sealed(root)) if one.spec == spec]
+    valid = list(islice((one for one in ours if is_whole(one)), KEPT))
+    kept = {one.folder for one in (*valid, *[one for one in ours if one.best][:1])}
     failpoint("checkpoint.rotating", run=root.parent.name)
     for folder in sorted(root.glob(f"{PREFIX}*")):
         if folder not in kept:

@@ -13,6 +13,7 @@ from studio.core.config import TrainingConfig
 from studio.core.errors import Refused
 from studio.core.learnt import Encoder, Learnt, eval_rows, learn
 from studio.core.template import ChatTemplate
+from worker.trainer import lifeline
 from worker.trainer.job import TrainingFailed
 
 Messages = list[dict[str, Any]]
@@ -73,6 +74,7 @@ def prepare(parquet: Path, template: ChatTemplate, encoder: Encoder, training: T
     counts = _Counts()
     parts: tuple[list[tuple[Messages, Learnt]], list[tuple[Messages, Learnt]]] = ([], [])
     for number, text in enumerate(texts):
+        lifeline.pulse()
         messages = json.loads(text)
         example = _learn(messages, template, encoder, training.max_length, counts)
         if example is not None:

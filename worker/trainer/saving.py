@@ -73,6 +73,7 @@ class Saver:
         if found.step < sealed[-1].step:
             title = f"The checkpoint of step {sealed[-1].step:,} is damaged"
             self._reporter.event("warning", title, f"The one of step {found.step:,} is used.")
+        self._size = found.size
         kept: dict[str, Any] = read_json(found.folder / OURS)
         check = kept.pop("last_check")
         return Resume(found, Kept(**kept, last_check=(int(check[0]), float(check[1])) if check else None))
