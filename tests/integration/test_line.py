@@ -3,12 +3,14 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from studio.core.artifacts import new_id
 from studio.core.services import Services, open_services
 from studio.core.stores.claims import claim_run
 from studio.core.stores.runs import Event, NewRun, Run
 from studio.core.stores.users import LOCAL_USER
-from studio.core.use_cases.steer import stop_run
+from studio.core.use_cases.steer import delete_run, stop_run
 from studio.core.use_cases.submit import accept
 from tests.integration.records import add_dataset, add_run
 
@@ -72,6 +74,19 @@ def test_a_run_after_another_waits_for_its_end_however_it_ends(services: Service
     second = after(services, first, "second")
     assert names(services) == ["second", "first"] and services.line.next() == first.id
     stop_run(services, LOCAL_USER, first.id)
+    assert services.line.next() == second.id
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_run_after_one_that_failed_or_was_deleted_takes_its_turn(services: Services, deleted: bool) -> None:
+    first = add_run(services, "first")
+    second = after(services, first, "second")
+    claim = claim_run(services.db, first.id, WORKER)
+    assert services.line.next() is None
+    seen = services.runs.get(first.id, None)
+    assert services.runs.move(seen, "failed", Event(time.time(), "failed", "Failed", ""), claim=claim)
+    if deleted:
+        delete_run(services, LOCAL_USER, first.id)
     assert services.line.next() == second.id
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from studio.core.errors import Unavailable
 from studio.core.failpoints import VARIABLE
 from studio.core.services import Services
 from studio.core.stores.users import LOCAL_USER
-from tests.integration.records import add_run
+from studio.core.use_cases.storage import ORPHAN_SECONDS, finish_removals
+from tests.integration.records import add_dataset, add_run
 
 WRITERS, TIMES = 4, 2000
 
@@ -119,3 +121,32 @@ def test_a_write_is_whole_or_not_there(
     connection = DRIVER.connect(str(services.db.path))
     assert connection.execute("PRAGMA quick_check").fetchone()[0] == "ok"
     connection.close()
+
+
+PRESS = (
+    "import sys; from studio.core.services import open_services; from studio.core.settings import Settings\n"
+    "from studio.core.stores.runs import NewRun; from studio.core.use_cases.submit import accept\n"
+    "accept(open_services(Settings()), NewRun('local', 'x', {}, 'repo', 'main', sys.argv[1], 'key'))"
+)
+
+
+@pytest.mark.parametrize(
+    ("point", "there"), [("submit.folder", 0), ("submit.commit", 0), ("submit.committed", 1), ("none", 1)]
+)
+def test_start_pressed_again_after_a_kill_makes_one_run(
+    services: Services, tmp_path: Path, point: str, there: int
+) -> None:
+    version, points = add_dataset(services), tmp_path / "points"
+    points.mkdir()
+    (points / "armed").write_text(f"{point} kill")
+    environment = {**os.environ, "TUNESMITH_DATA_DIR": str(services.settings.data_dir), VARIABLE: str(points)}
+    command = [sys.executable, "-W", "ignore", "-c", PRESS, version.id]
+    codes = []
+    for count in (there, 1):
+        codes.append(subprocess.run(command, env=environment, capture_output=True).returncode)
+        assert len(services.runs.of(LOCAL_USER)) == count
+    assert codes == [0 if point == "none" else -signal.SIGKILL, 0]
+    (run,) = services.runs.of(LOCAL_USER)
+    assert services.artifacts.spec_path(run.id).is_file()
+    finish_removals(services.artifacts, services.tombstones, time.time() + 2 * ORPHAN_SECONDS)
+    assert [folder.name for folder in services.artifacts.runs_dir().iterdir()] == [run.id]

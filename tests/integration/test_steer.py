@@ -1,12 +1,16 @@
 """What a person does to a run: retry, delete, clean up; and what is swept when a kill came in between."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from studio.core.errors import Conflict, NotFound
+from studio.core.failpoints import VARIABLE
 from studio.core.services import Services
 from studio.core.settings import Settings
 from studio.core.stores.claims import claim_run
@@ -47,6 +51,34 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_sweep(services: Services
     assert services.artifacts.run_dir(ended.id).exists()
     storage.finish_removals(services.artifacts, services.tombstones)
     assert list(services.artifacts.runs_dir().iterdir()) == [] and services.tombstones.unfinished() == []
+
+
+def killed_delete(services: Services, run: Run, point: str, points: Path) -> None:
+    """A process that is to delete the run and is killed at `point`."""
+    points.mkdir()
+    (points / "armed").write_text(f"{point} kill")
+    environment = {**os.environ, "TUNESMITH_DATA_DIR": str(services.settings.data_dir), VARIABLE: str(points)}
+    command = [sys.executable, "-W", "ignore", "-m", "tests.chaos.client", "delete", run.id]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("point", ["delete.tombstone.committed", "delete.set_aside", "delete.files"])
+def test_a_deletion_killed_anywhere_is_finished_later(
+    services: Services, ended: Run, tmp_path: Path, point: str
+) -> None:
+    killed_delete(services, ended, point, tmp_path / "points")
+    assert services.runs.of(LOCAL_USER) == [] and services.tombstones.unfinished() == [ended.id]
+    storage.finish_removals(services.artifacts, services.tombstones)
+    assert list(services.artifacts.runs_dir().iterdir()) == [] and services.tombstones.unfinished() == []
+
+
+def test_a_deletion_killed_before_its_stone_leaves_the_run_whole(
+    services: Services, ended: Run, tmp_path: Path
+) -> None:
+    killed_delete(services, ended, "delete.tombstone.commit", tmp_path / "points")
+    storage.finish_removals(services.artifacts, services.tombstones)
+    assert storage.of_run(services, services.runs.get(ended.id, LOCAL_USER)).whole == 6010
 
 
 def test_only_ended_runs_of_ones_own_are_deleted_or_cleaned(services: Services, ended: Run) -> None:

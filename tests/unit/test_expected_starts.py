@@ -53,3 +53,23 @@ def test_a_run_after_another_waits_for_its_end(held: bool, start: float | None) 
 
 def test_a_run_that_pauses_after_a_failure_starts_no_earlier() -> None:
     assert expected_starts([run("a", not_before=NOW + 500)], False, NOW) == {"a": NOW + 500}
+
+
+def test_a_run_placed_before_the_one_that_it_waits_for_lets_it_pass() -> None:
+    line = [run("c", position=1, after_run_id="a"), run("a", position=2), run("b", position=3)]
+    assert expected_starts(line, False, NOW) == {"a": NOW, "c": NOW + 100, "b": NOW + 200}
+
+
+def test_behind_a_run_that_waits_for_a_held_one_the_others_start() -> None:
+    line = [run("a", held=True), run("c", position=2, after_run_id="a"), run("b", position=3)]
+    assert expected_starts(line, False, NOW) == {"a": None, "c": None, "b": NOW}
+
+
+def test_while_a_run_pauses_after_a_failure_the_others_start() -> None:
+    line = [run("a", not_before=NOW + 150), run("b", position=2), run("c", position=3), run("d", position=4)]
+    assert expected_starts(line, False, NOW) == {"b": NOW, "c": NOW + 100, "a": NOW + 200, "d": NOW + 300}
+
+
+def test_a_run_after_one_that_ended_or_is_at_work_needs_no_more_than_its_turn() -> None:
+    line = [working(60), run("a", position=1, after_run_id="w"), run("b", position=2, after_run_id="ended")]
+    assert expected_starts([*line, run("ended", "failed")], False, NOW) == {"a": NOW + 60, "b": NOW + 160}

@@ -52,3 +52,7 @@ def test_a_changed_config_is_always_a_config(reason: str, batch: int, steps: int
     if change is not None:
         after = parse_config(changed(before, change.config)).training
         assert after.per_device_train_batch_size <= batch and after.max_length <= length
+        if 3 * steps <= 1024:  # beyond, the bound of the accumulation is nearer
+            assert after.per_device_train_batch_size * after.gradient_accumulation_steps >= batch * steps
+        if batch % 2 == 0 and steps <= 512 and reason != "diverged":
+            assert after.per_device_train_batch_size * after.gradient_accumulation_steps == batch * steps

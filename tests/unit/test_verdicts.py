@@ -5,6 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from studio.core.states import ENDED, LIVE, MOVES, STATES, may_move
 from worker.verdicts import EXIT_YIELDED, MAX_ATTEMPTS, Evidence, judge
@@ -128,3 +130,50 @@ def test_a_stop_waits_for_three_micro_batches_where_those_are_slow(step: int, to
         step=step, resume_step=0, first_step_at=1000.0, config={"training": {"gradient_accumulation_steps": 2}}
     )
     assert patience(run, 30.0, 1000.0 + took) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reason", ["device_out_of_memory", "bug"])
+def test_what_the_trainer_says_of_itself_outweighs_how_it_ended(reason: str) -> None:
+    said = {"reason": reason, "problem": "The accelerator has no memory left.", "remedy": "Take fewer at once."}
+    for more in ({"exit_code": 20}, {"exit_code": -9, "oom_kills": 1}, {"exit_code": None, "shutting_down": True}):
+        verdict = judge(seen(failure=said, **more))
+        assert (verdict.state, verdict.reason) == ("failed", reason)
+        assert (verdict.problem, verdict.remedy) == (said["problem"], said["remedy"])
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE"])
+def test_every_signal_of_a_crash_is_told_from_a_kill(name: str) -> None:
+    verdict = judge(seen(exit_code=-int(signal.Signals[name]), attempts=1))
+    assert verdict.reason == "native_crash" and name in (verdict.problem or "")
+
+
+def test_a_result_of_a_stop_is_never_success() -> None:
+    assert judge(seen(state="stopping", exit_code=10, result={"stopped": True})).state == "stopped"
+    assert judge(seen(state="finalizing", exit_code=10, result={"stopped": True})).state != "succeeded"
+
+
+@given(
+    state=st.sampled_from(sorted(LIVE)),
+    attempts=st.integers(1, MAX_ATTEMPTS + 1),
+    exit_code=st.one_of(st.none(), st.integers(-64, 255)),
+    result=st.sampled_from([None, RESULT, {"stopped": True}]),
+    shutting_down=st.booleans(),
+    fruitless=st.integers(0, 3),
+    progress=st.booleans(),
+    checkpoint_step=st.integers(0, 10**6),
+    ended=st.sampled_from([None, "stalled", "time_limit"]),
+    oom_kills=st.integers(0, 2),
+)
+def test_whatever_is_left_the_verdict_ends_the_attempt_in_words_without_a_path(**left: Any) -> None:
+    verdict = judge(seen(**left))
+    words = f"{verdict.problem or ''} {verdict.remedy or ''}"
+    assert "/" not in words and "Traceback" not in words
+    assert verdict.state not in LIVE
+    if left["state"] == "stopping":
+        assert verdict.state == "stopped" and verdict.problem
+    elif verdict.state != "succeeded":
+        assert verdict.problem and verdict.remedy and verdict.reason
+    if verdict.state == "succeeded":
+        assert left["result"] == RESULT
+    if verdict.state == "interrupted" and verdict.counts:
+        assert left["attempts"] < MAX_ATTEMPTS

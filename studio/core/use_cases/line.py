@@ -28,21 +28,26 @@ def expected_starts(runs: Iterable[Run], paused: bool, now: float) -> dict[str, 
     None where nobody can know: the queue is paused, the run is held, or what comes before it is of unknown length.
     """
     everyone = list(runs)
-    clock: float | None = now
+    waiting = [run for run in everyone if run.state in WAITING]
+    starts: dict[str, float | None] = {run.id: None for run in waiting}
+    clock = None if paused else now
     for run in everyone:
         if run.state in LIVE:
             clock = _plus(clock, left(run, now))
-    starts: dict[str, float | None] = {}
-    ends: dict[str, float | None] = {run.id: clock for run in everyone if run.state in LIVE}
-    for run in sorted((r for r in everyone if r.state in WAITING), key=lambda r: r.position):
-        known = not paused and not run.held and clock is not None and ends.get(run.after_run_id or "", now) is not None
-        starts[run.id] = max(clock or now, run.not_before or 0.0) if known else None
-        if not run.held:
-            clock = _plus(starts[run.id], left(run, now))
-            ends[run.id] = clock
-        else:
-            ends[run.id] = None
+    line = [run for run in waiting if not run.held]
+    unended = {run.id for run in waiting}
+    while clock is not None and (ready := [run for run in line if run.after_run_id not in unended]):
+        start, run = min(((max(clock, run.not_before or 0.0), run) for run in ready), key=_turn)
+        starts[run.id] = start
+        line.remove(run)
+        unended.discard(run.id)
+        clock = _plus(start, left(run, now))
     return starts
+
+
+def _turn(start: tuple[float, Run]) -> tuple[float, int]:
+    """Who goes first: who can start first, then the earlier place."""
+    return start[0], start[1].position
 
 
 def _plus(moment: float | None, seconds: float | None) -> float | None:
