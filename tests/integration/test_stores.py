@@ -137,6 +137,26 @@ def test_a_metric_written_again_replaces_the_older_one(services: Services) -> No
     assert services.metrics.latest(run.id) == {"loss": 1.5, "eval_loss": 1.0}
 
 
+def test_a_look_that_is_out_of_date_moves_nothing(services: Services) -> None:
+    run = add_run(services)
+    pen = Claimed(services.db, run.id, claim_run(services.db, run.id, WORKER) or 0)
+    pen.move("running", "Training")
+    old = services.runs.get(run.id, None)
+    stop_run(services, LOCAL_USER, run.id)
+    assert not services.runs.move(old, "interrupted", Event(time.time(), "interrupted", "x", ""), claim=1)
+    assert services.runs.get(run.id, None).state == "stopping"
+    assert next(event.kind for event in services.runs.events(run.id, LOCAL_USER)) == "stopping"
+
+
+def test_what_was_measured_beyond_the_resume_point_is_superseded(services: Services) -> None:
+    run = add_run(services)
+    pen = Claimed(services.db, run.id, claim_run(services.db, run.id, WORKER) or 0)
+    pen.metrics([(step, "loss", float(step)) for step in range(1, 6)])
+    pen.resumed(3)
+    assert services.metrics.series(run.id, ("loss",)) == {"loss": [(1, 1.0), (2, 2.0), (3, 3.0)]}
+    assert (services.runs.get(run.id, None).step, services.runs.get(run.id, None).checkpoint_step) == (3, 3)
+
+
 def test_long_series_keep_both_ends_when_thinned() -> None:
     points = thin([(i, float(i)) for i in range(10_000)], 600)
     assert len(points) == 600 and points[0][0] == 0 and points[-1][0] == 9999
