@@ -11,6 +11,7 @@ from typing import Any
 
 from huey.consumer import Consumer
 
+from studio.core import locks
 from studio.core.artifacts import read_json, write_json
 from studio.core.db import Database
 from studio.core.errors import BootRefused, DiskFull, StudioError
@@ -22,7 +23,6 @@ from studio.core.settings import Settings
 from studio.core.stores.line import TombstoneStore
 from studio.core.stores.machines import MachineStore
 from studio.core.use_cases.storage import finish_removals
-from worker import locks
 from worker.keeper import EngineKeeper
 from worker.supervise import Supervisor, child_environment, lock_of_supervisor
 from worker.upkeep import Upkeep
@@ -35,7 +35,7 @@ DEVICES = 1
 def serve(settings: Settings) -> int:
     """Work until SIGTERM or SIGINT. Raises `BootRefused` where another worker serves this data dir."""
     prepare_data_dir(settings)
-    lock = locks.take(lock_of_supervisor(settings))
+    lock = locks.hold(lock_of_supervisor(settings))
     if lock is None:
         raise BootRefused("Another worker serves this data folder.", "Stop it, or choose another TUNESMITH_DATA_DIR.")
     failpoint("worker.locked")
@@ -85,7 +85,7 @@ def sweep(supervisor: Supervisor, machines: MachineStore, bell: Bell, upkeep: Up
         upkeep.round()
         machines.seen(supervisor.host)
         supervisor.recover()
-        if supervisor.may_start():
+        if supervisor.next_run() is not None:
             bell.ring_runs()
         finish_removals(supervisor.artifacts, TombstoneStore(supervisor.db))
     except StudioError as error:

@@ -10,21 +10,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-from studio.core import disk
+from studio.core import disk, locks
 from studio.core.artifacts import Artifacts, new_id, read_json
 from studio.core.db import Database
+from studio.core.errors import Unavailable
 from studio.core.failpoints import failpoint
 from studio.core.lineage import PARENT_VARIABLE, kill_session
 from studio.core.settings import Settings
 from studio.core.stores.claims import Claimed, ClaimLost, claim_run
 from studio.core.stores.line import LineStore
 from studio.core.stores.runs import Event, Run, RunStore
-from worker import cgroup, locks
+from worker import cgroup
 from worker.verdicts import EXIT_CLAIM_LOST, Ended, Evidence, Verdict, judge
 from worker.watch import Trainer, watch
 
 log = logging.getLogger("tunesmith.worker")
 ORPHAN_SECONDS = 10
+AGAIN_SECONDS = 1.0
 
 
 def child_environment(settings: Settings, **more: str) -> dict[str, str]:
@@ -47,28 +49,27 @@ class Supervisor:
         self._watched: set[str] = set()
         self._orphans: dict[tuple[str, int], float] = {}
 
-    def may_start(self) -> bool:
-        """Whether a run waits that could start now."""
-        return self.line.next() is not None and disk.has_room(self.settings)
+    def next_run(self) -> str | None:
+        """The run that could start now; None where none waits, or the disk is too full for any."""
+        return self.line.next() if disk.has_room(self.settings) else None
 
     def dispatch(self) -> None:
         """Work on queued runs, one after the other, as long as the device is free."""
-        while not self.leaving.is_set() and self.may_start():
-            device = locks.take(self.settings.locks_dir / "gpu-0.lock")
+        while not self.leaving.is_set() and (run_id := self.next_run()):
+            device = locks.hold(self.settings.locks_dir / "gpu-0.lock")
             if device is None:
                 return
             try:
-                run_id = self.line.next()
-                started = self._start(run_id, device) if run_id else None
+                started = self._start(run_id, device)
             finally:
                 os.close(device)  # a kept copy would never free: the trainer has its own
-            if started is None or run_id is None:
+            if started is None:
                 return  # the sweep rings again
             self._finish(run_id, *started)
 
     def _start(self, run_id: str, device: int) -> tuple[int, Trainer] | None:
         """Claim the run and start its trainer with both locks. None where the run was not to be had."""
-        lock = locks.take(self.artifacts.run_lock(run_id))
+        lock = locks.hold(self.artifacts.run_lock(run_id))
         if lock is None:
             return None
         failpoint("supervisor.locked", run=run_id)
@@ -86,10 +87,7 @@ class Supervisor:
             os.close(lock)
 
     def _spawn(self, run_id: str, claim: int, held: tuple[int, int]) -> Trainer:
-        """The trainer as a fresh process in its own session. What an older attempt left is put away first."""
-        for leftover in (self.artifacts.result_path(run_id), self.artifacts.failure_path(run_id)):
-            leftover.unlink(missing_ok=True)
-        failpoint("supervisor.cleared", run=run_id, claim=claim)
+        """The trainer as a fresh process in its own session."""
         ours, its = socket.socketpair()
         ours.setblocking(False)
         before = cgroup.oom_kills()
@@ -118,10 +116,23 @@ class Supervisor:
             trainer.release(self.artifacts.run_lock(run_id))
             failpoint("supervisor.ended", run=run_id, claim=claim)
             if trainer.process.returncode != EXIT_CLAIM_LOST:
-                self.close(self.runs.get(run_id, None), claim, trainer, ended)
+                self._close_patiently(run_id, claim, trainer, ended)
         finally:
             trainer.lifeline.close()
             self._watched.discard(run_id)
+
+    def _close_patiently(self, run_id: str, claim: int, trainer: Trainer, ended: Ended | None) -> None:
+        """Write the verdict, as often as it takes: only this thread has seen how the trainer ended.
+
+        On a full disk the sweep gives the ballast up meanwhile. A worker that leaves lets the next one judge.
+        """
+        while True:
+            try:
+                return self.close(self.runs.get(run_id, None), claim, trainer, ended)
+            except Unavailable as error:
+                if self.leaving.wait(AGAIN_SECONDS):
+                    raise
+                log.warning("run %s: its end could not be written: %s", run_id, error.problem)
 
     def close(self, run: Run, claim: int, trainer: Trainer | None, ended: Ended | None = None) -> None:
         """Write what became of the attempt `claim`, from the evidence in the run's folder."""
@@ -139,7 +150,7 @@ class Supervisor:
         now = time.time()
         event = Event(now, verdict.state, verdict.title, verdict.problem or "")
         columns: dict[str, Any] = {"reason": verdict.reason, "problem": verdict.problem, "remedy": verdict.remedy}
-        columns |= {"ended_at": now, "result": self._result(run.id, claim)}
+        columns |= {"ended_at": now, "result": _of_claim(self.artifacts.result_path(run.id), claim)}
         if verdict.state == "interrupted":
             columns["not_before"] = now + verdict.pause if verdict.pause else None
             if not verdict.counts:
@@ -161,8 +172,8 @@ class Supervisor:
             state=run.state,
             attempts=run.attempts,
             exit_code=trainer.process.returncode if trainer else None,
-            result=self._result(run.id, claim),
-            failure=read_json(self.artifacts.failure_path(run.id)),
+            result=_of_claim(self.artifacts.result_path(run.id), claim),
+            failure=_of_claim(self.artifacts.failure_path(run.id), claim),
             shutting_down=self.leaving.is_set(),
             fruitless=run.fruitless,
             progress=_got_on(run),
@@ -171,16 +182,12 @@ class Supervisor:
             oom_kills=0 if kills is None or before is None else kills - before,
         )
 
-    def _result(self, run_id: str, claim: int) -> dict[str, Any] | None:
-        result = read_json(self.artifacts.result_path(run_id))
-        return result if result is not None and result.get("claim") == claim else None
-
     def recover(self) -> None:
         """Judge every live run that nobody works on, and end trainers that outlived their worker."""
         for run in self.runs.live():
             if run.id in self._watched:
                 continue
-            if locks.is_free(self.artifacts.run_lock(run.id)):
+            if not locks.is_held(self.artifacts.run_lock(run.id)):
                 self._orphans.pop((run.id, run.claim), None)
                 self.close(run, run.claim, None)
             else:
@@ -197,6 +204,12 @@ class Supervisor:
         log.warning("run %s: its trainer outlived its worker and is ended", run.id)
         if not kill_session(run.pid, run.pid_started):
             log.warning("run %s: process %d is another one by now", run.id, run.pid)
+
+
+def _of_claim(path: Path, claim: int) -> dict[str, Any] | None:
+    """What the attempt `claim` left in a file; None where there is none, or an older attempt's."""
+    found: dict[str, Any] | None = read_json(path)
+    return found if found is not None and found.get("claim") == claim else None
 
 
 def _got_on(run: Run) -> bool:

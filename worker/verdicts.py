@@ -7,7 +7,7 @@ from typing import Any, Literal
 from studio.core.states import State
 
 MAX_ATTEMPTS, MAX_FRUITLESS = 5, 3
-EXIT_DONE, EXIT_STOPPED, EXIT_FAILED, EXIT_CLAIM_LOST, EXIT_YIELDED = 0, 10, 20, 30, 40
+EXIT_DONE, EXIT_STOPPED, EXIT_FAILED, EXIT_CLAIM_LOST, EXIT_YIELDED, EXIT_NO_ROOM = 0, 10, 20, 30, 40, 50
 PAUSES = (60.0, 120.0, 300.0, 600.0)
 ROOM_SECONDS = 5.0
 GOES_ON = "It goes on by itself."
@@ -68,7 +68,14 @@ def judge(seen: Evidence) -> Verdict:
         return _of_failure(seen, seen.failure)
     if seen.shutting_down or seen.exit_code == EXIT_YIELDED:
         return Verdict("interrupted", "Interrupted", "shutdown", "The worker was shut down.", GOES_ON, counts=False)
+    if seen.exit_code == EXIT_NO_ROOM:
+        return _no_room("The disk was so full that the training process could not even say why it ended.")
     return _of_exit(seen)
+
+
+def _no_room(problem: str) -> Verdict:
+    words = "It goes on by itself once there is room."
+    return Verdict("interrupted", "Disk full", "disk_full", problem, words, counts=False, pause=ROOM_SECONDS)
 
 
 def _stopped(seen: Evidence) -> Verdict:
@@ -85,8 +92,7 @@ def _of_failure(seen: Evidence, failure: dict[str, Any]) -> Verdict:
     """What the trainer itself says. Some of it passes: then the run waits and goes on."""
     reason, problem, remedy = str(failure["reason"]), str(failure["problem"]), str(failure["remedy"])
     if reason == "disk_full":
-        words = "It goes on by itself once there is room."
-        return Verdict("interrupted", "Disk full", reason, problem, words, counts=False, pause=ROOM_SECONDS)
+        return _no_room(problem)
     if reason == "hub_unreachable" and seen.attempts < MAX_ATTEMPTS:
         pause = PAUSES[min(seen.attempts, len(PAUSES)) - 1]
         words = f"It is tried again in {pause / 60:.0f} min."

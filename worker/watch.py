@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studio.core import locks
 from studio.core.lineage import kill_session, started_at
 from studio.core.settings import Settings
 from studio.core.stores.runs import Run
-from worker import locks
 from worker.verdicts import Ended
 
 log = logging.getLogger("tunesmith.worker")
@@ -55,7 +55,7 @@ class Trainer:
         self.lifeline.close()
         kill_session(self.process.pid, self.started)
         deadline = time.monotonic() + RELEASE_SECONDS
-        while not locks.is_free(lock) and time.monotonic() < deadline:
+        while locks.is_held(lock) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS / 4)
 
 

@@ -42,7 +42,7 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_dir(path.parent)
+    sync(path.parent)
     failpoint("file.renamed", file=path.name)
 
 
@@ -56,8 +56,8 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
-def sync_dir(path: Path) -> None:
-    """Make renames inside `path` durable."""
+def sync(path: Path) -> None:
+    """Make `path` durable: what was written to a file, or the renames inside a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -77,19 +77,31 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return {str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256_file(path)} for path in files}
 
 
+def folder_bytes(folder: Path) -> int:
+    """How many bytes lie below `folder`, links not followed; what vanishes meanwhile counts nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent) / name
+            try:
+                total += 0 if path.is_symlink() else path.stat().st_size
+            except OSError:
+                continue
+    return total
+
+
 def publish_dir(temporary: Path, final: Path) -> None:
     """Fsync every file of `temporary`, then rename it to `final`; what stood there before is removed first."""
     for path in temporary.rglob("*"):
         if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(path)
     failpoint("folder.synced", folder=final.name)
     if final.exists():
         shutil.rmtree(final)
     failpoint("folder.cleared", folder=final.name)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary.rename(final)
-    sync_dir(final.parent)
+    sync(final.parent)
     failpoint("folder.renamed", folder=final.name)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from studio.core.artifacts import sync_dir
+from studio.core.artifacts import sync
 from studio.core.copies import copy_records, reading, revision_of
 from studio.core.errors import Conflict, DiskFull, Refused
 from studio.core.failpoints import failpoint
@@ -41,7 +41,7 @@ def backup(
             size = part.tell()
             failpoint("backup.packed")
             path.replace(target)
-            sync_dir(target.parent)
+            sync(target.parent)
             failpoint("backup.done")
     except OSError as error:
         raise _translated(error) from error

@@ -6,7 +6,6 @@ file names every other one with size and sha256, and is written last.
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from studio.core.artifacts import manifest, read_json, sha256_file, sync_dir, write_json
+from studio.core.artifacts import manifest, read_json, sha256_file, sync, write_json
 from studio.core.failpoints import failpoint
 
 SEAL = "COMPLETE.json"
@@ -57,9 +56,8 @@ def seal(folder: Path, step: int, claim: int, spec: str, best: bool = False) -> 
     failpoint("checkpoint.files", run=run, claim=claim, step=step)
     files = manifest(folder)
     for name in files:
-        with (folder / name).open("rb") as file:
-            os.fsync(file.fileno())
-    sync_dir(folder)
+        sync(folder / name)
+    sync(folder)
     failpoint("checkpoint.synced", run=run, claim=claim, step=step)
     found: dict[str, Any] = {
         "step": step,
@@ -70,7 +68,7 @@ def seal(folder: Path, step: int, claim: int, spec: str, best: bool = False) -> 
         "files": files,
     }
     write_json(folder / SEAL, found)
-    sync_dir(folder.parent)
+    sync(folder.parent)
     failpoint("checkpoint.sealed", run=run, claim=claim, step=step)
     return Checkpoint(folder=folder, **found)
 

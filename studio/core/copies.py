@@ -1,6 +1,5 @@
 """Whole copies of the records: made while others write, checked, and durable before they bear their name."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -8,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from studio.core.artifacts import sync_dir
-from studio.core.db import BUSY_SECONDS, DRIVER
+from studio.core.artifacts import sync
+from studio.core.db import BUSY_SECONDS, DRIVER, explained
 from studio.core.disk import free_bytes
-from studio.core.errors import DiskFull, Refused, Unavailable
+from studio.core.errors import Refused
 from studio.core.failpoints import failpoint
 from studio.core.settings import Settings
 
@@ -45,10 +44,8 @@ def reading(path: Path) -> Iterator[Any]:
 
 
 def _translated(words: str) -> Exception:
-    if "locked" in words or "busy" in words:
-        return Unavailable("The records are busy; nothing was changed.", "Try again in a moment.")
-    if "is full" in words or "disk I/O" in words:
-        return DiskFull("The disk is full; nothing was changed.", "Make room, then try again.")
+    if (told := explained(words)) is not None:
+        return told
     if "readonly" in words or "unable to open" in words:
         return Refused("The records can not be opened: " + words + ".", "Look at the data folder's permissions.")
     return Refused(*DAMAGED)
@@ -80,21 +77,12 @@ def copy_records(source: Path, target: Path) -> None:
         with reading(part) as copy:
             if not is_whole(copy):
                 raise Refused(*DAMAGED)
-        sync_file(part)
+        sync(part)
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    sync_dir(target.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Make what was written to `path` durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(target.parent)
 
 
 def keep_snapshots(settings: Settings) -> Path | None:

@@ -92,12 +92,19 @@ class Database:
                 connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
                 return
             except OperationalError as error:
-                if not (_is_busy(error) and self._wait_on()):
+                if not (_is_busy(str(error)) and self._wait_on()):
                     raise
 
 
-def _is_busy(error: OperationalError) -> bool:
-    return "locked" in str(error) or "busy" in str(error)
+def _is_busy(words: str) -> bool:
+    return "locked" in words or "busy" in words
+
+
+def explained(words: str) -> Unavailable | None:
+    """SQLite's own words as a sentence, where the file is busy or the disk full; None for everything else."""
+    if _is_busy(words):
+        return Unavailable("The records are busy; nothing was changed.", "Try again in a moment.")
+    return _full() if "is full" in words or "disk I/O" in words else None
 
 
 @contextmanager
@@ -106,11 +113,10 @@ def translated() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        if _is_busy(error):
-            raise Unavailable("The records are busy; nothing was changed.", "Try again in a moment.") from error
-        if "disk is full" in str(error) or "disk I/O error" in str(error):
-            raise _full() from error
-        raise
+        told = explained(str(error))
+        if told is None:
+            raise
+        raise told from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full() from error

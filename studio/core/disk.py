@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from studio.core.artifacts import sync_dir
+from studio.core.artifacts import sync
 from studio.core.failpoints import failpoint
 from studio.core.settings import GIB, Settings
 
@@ -87,7 +87,7 @@ def _make(path: Path, size: int) -> bool:
             os.fsync(file.fileno())
         failpoint("ballast.made", bytes=size)
         part.replace(path)
-        sync_dir(path.parent)
+        sync(path.parent)
     except OSError:
         part.unlink(missing_ok=True)
         return False

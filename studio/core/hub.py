@@ -36,6 +36,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from studio.core.artifacts import folder_bytes
 from studio.core.errors import Refused, StudioError, Unavailable
 
 PUBLIC = "https://huggingface.co"
@@ -136,19 +137,6 @@ def download(
         on_progress(came / max(1, total), f"{came / 1e6:,.0f} of {total / 1e6:,.0f} MB from the Hub")
 
     return _watched(lambda: _patiently(once, model.repo, model.commit, PAUSES), tell)
-
-
-def folder_bytes(folder: Path) -> int:
-    """How many bytes lie below `folder`, links not followed; what vanishes meanwhile counts nothing."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent) / name
-            try:
-                total += 0 if path.is_symlink() else path.stat().st_size
-            except OSError:
-                continue
-    return total
 
 
 def _check_files(model: HubModel, names: list[str], folder: Path) -> None:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from studio.core.artifacts import read_json, sync_dir, write_json
+from studio.core.artifacts import read_json, sync, write_json
 from studio.core.boot import Check, check_records, refuse
 from studio.core.copies import backups_dir, stamp
 from studio.core.disk import free_bytes
@@ -75,11 +75,11 @@ def finish(settings: Settings) -> str:
     for name in journal["new"]:
         if (staged / name).exists():
             (staged / name).rename(settings.data_dir / name)
-    sync_dir(settings.data_dir)
+    sync(settings.data_dir)
     failpoint("restore.placed")
     shutil.rmtree(staged, ignore_errors=True)
     (settings.data_dir / JOURNAL).unlink()
-    sync_dir(settings.data_dir)
+    sync(settings.data_dir)
     failpoint("restore.done")
     return f"A backup was put in place; what was here before is kept in backups/{journal['kept']}."
 
@@ -91,8 +91,8 @@ def _set_aside(data_dir: Path, staged: Path, aside: Path, journal: dict[str, Any
         waits = name not in journal["new"] or (staged / name).exists()
         if waits and (data_dir / name).exists():
             (data_dir / name).rename(aside / name)
-    sync_dir(aside)
-    sync_dir(data_dir)
+    sync(aside)
+    sync(data_dir)
 
 
 def _decide(settings: Settings, kept: str, *, artifacts: bool) -> None:
@@ -119,7 +119,7 @@ def _stage(settings: Settings, source: Path, staged: Path, known: frozenset[str]
         for folder in FOLDERS:
             (staged / folder).mkdir(exist_ok=True)
     for place, _, _ in os.walk(staged):
-        sync_dir(Path(place))
+        sync(Path(place))
     _refuse(check_records(settings.model_copy(update={"data_dir": staged}), known, thorough=True))
     return found
 

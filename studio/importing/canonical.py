@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from studio.core.artifacts import sync_dir, write_json
+from studio.core.artifacts import sync, write_json
 from studio.core.errors import Refused
 from studio.core.formats import (
     Unusable,
@@ -130,7 +130,7 @@ def bring_in(path: Path, name: str, mapping: dict[str, str], out: Path, progress
         temporary.replace(out / "data.parquet")
     finally:
         temporary.unlink(missing_ok=True)
-    sync_dir(out)
+    sync(out)
     report = _report(source, chosen, counts)
     write_json(out / "report.json", report)
     return report

@@ -14,11 +14,11 @@ import gradio as gr
 from studio.core.config import RunConfig, parse_config
 from studio.core.disk import room_words
 from studio.core.errors import Faults
-from studio.core.estimate import seconds_left
 from studio.core.machine import Load, load_now, resident_bytes
 from studio.core.services import Services
 from studio.core.settings import Settings
 from studio.core.stores.runs import Run
+from studio.core.use_cases.line import own_pace
 from studio.ui.frame import Chip
 from studio.ui.line_view import Line, line_of
 from studio.ui.markup import Markup, moment, share_of
@@ -47,11 +47,7 @@ def share(run: Run) -> float:
 
 def time_left(run: Run, now: float | None = None) -> float | None:
     """Seconds to the last step of a running run, from the pace of this attempt; None where that is not known."""
-    if run.state != "running" or run.first_step_at is None:
-        return None
-    began = max(run.first_step_at, run.started_at or 0.0)
-    elapsed = (time.time() if now is None else now) - began
-    return seconds_left(run.step - run.resume_step, run.steps - run.resume_step, elapsed)
+    return own_pace(run, time.time() if now is None else now) if run.state == "running" else None
 
 
 def time_left_words(run: Run, now: float | None = None) -> str:

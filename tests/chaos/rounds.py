@@ -20,7 +20,7 @@ MEDDLING = ("stop", "hold", "release", "earlier", "later")
 TRUTH_SECONDS = 10.0
 END_SECONDS = {"standin": 60.0, "real": 240.0}
 # Places behind the durable write, or where nothing is written: no disk is full there.
-AFTER = ("committed", "sealed", "recorded", "renamed", "rotated", "rotating", "spawned", "locked", "cleared", "ended")
+AFTER = ("committed", "sealed", "recorded", "renamed", "rotated", "rotating", "spawned", "locked", "ended")
 TRAINING = {"Epochs": 4, "Longest example": 64, "Held out": 0, "Checkpoint every": 0.2, "Number format": "float32"}
 
 

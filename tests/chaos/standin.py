@@ -19,10 +19,10 @@ from studio.core.stores.claims import Claimed, ClaimLost, StopWanted
 from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.runs import Run, RunStore
 from worker.trainer import lifeline
-from worker.trainer.failures import bug, explain
+from worker.trainer.failures import bug, explain, leave
+from worker.verdicts import EXIT_CLAIM_LOST, EXIT_DONE, EXIT_FAILED, EXIT_NO_ROOM, EXIT_STOPPED, EXIT_YIELDED
 
 STEPS, EVERY, SECONDS = 12, 3, 0.03
-DONE, STOPPED, FAILED, CLAIM_LOST, YIELDED = 0, 10, 20, 30, 40
 
 
 class Yielded(Exception):
@@ -42,14 +42,12 @@ def main(run_id: str) -> int:
         spec = checkpoints.spec_hash(run.config, run.base_repo, run.base_revision, digest)
         return Fake(run, claim, Claimed(db, run_id, claim), artifacts, spec).work()
     except ClaimLost:
-        return CLAIM_LOST
+        return EXIT_CLAIM_LOST
     except Yielded:
-        return YIELDED
+        return EXIT_YIELDED
     except Exception as error:  # a door, as in the real one
         failure = explain(error) or bug("standin")
-        failed = {"reason": failure.reason, "problem": failure.problem, "remedy": failure.remedy}
-        write_json(artifacts.failure_path(run_id), failed)
-        return FAILED
+        return EXIT_FAILED if leave(artifacts.failure_path(run_id), failure, claim) else EXIT_NO_ROOM
 
 
 class Fake:
@@ -81,9 +79,9 @@ class Fake:
         except StopWanted:
             stopped = True
         if not step:
-            return STOPPED
+            return EXIT_STOPPED
         self.publish(step, stopped)
-        return STOPPED if stopped else DONE
+        return EXIT_STOPPED if stopped else EXIT_DONE
 
     def step(self, step: int) -> int:
         """One step, with its checkpoint where it is due."""

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from studio.core import locks
+from studio.core.artifacts import write_json
 from studio.core.lineage import started_at
 from studio.core.services import Services
 from studio.core.settings import Settings
@@ -20,7 +22,7 @@ from studio.core.stores.users import LOCAL_USER
 from studio.core.use_cases.steer import stop_run
 from tests.integration.records import add_run
 from tests.waiting import wait_until
-from worker import locks, supervise, watch
+from worker import supervise, watch
 from worker.supervise import Supervisor
 
 ODD = str(Path(__file__).with_name("odd_trainer.py"))
@@ -103,7 +105,7 @@ def test_a_deaf_trainer_is_killed_after_the_stop_had_its_time(services: Services
     wait_until(began(services, run), 20)
     stop_run(services, LOCAL_USER, run.id)
     wait_until(lambda: now(services, run).state == "stopped", 15)
-    assert locks.is_free(services.artifacts.run_lock(run.id))
+    assert not locks.is_held(services.artifacts.run_lock(run.id))
 
 
 def test_a_frozen_trainer_is_stopped_too(services: Services, start: Start) -> None:
@@ -114,6 +116,8 @@ def test_a_frozen_trainer_is_stopped_too(services: Services, start: Start) -> No
     os.kill(now(services, run).pid or 0, signal.SIGSTOP)
     stop_run(services, LOCAL_USER, run.id)
     wait_until(lambda: now(services, run).state == "stopped", 15)
+    assert not psutil.pid_exists(now(services, run).pid or 0)
+    assert not locks.is_held(services.artifacts.run_lock(run.id))
 
 
 def test_what_a_trainer_leaves_behind_is_ended_before_the_run_is_judged(services: Services, start: Start) -> None:
@@ -138,7 +142,7 @@ def orphan(services: Services) -> Iterator[tuple[Run, "subprocess.Popen[bytes]"]
     """A live run whose trainer holds its lock and whose worker is gone."""
     run = add_run(services)
     supervisor = Supervisor(services.settings, services.db, threading.Event())
-    lock = locks.take(services.artifacts.run_lock(run.id))
+    lock = locks.hold(services.artifacts.run_lock(run.id))
     assert lock is not None
     claim = claim_run(services.db, run.id, {"host": supervisor.host, "worker_id": "gone"})
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,),
@@ -174,6 +178,15 @@ def test_a_pid_that_is_another_process_by_now_is_left_alone(
     supervisor.recover()
     supervisor.recover()
     assert psutil.pid_exists(process.pid) and process.poll() is None
+
+
+def test_what_an_older_attempt_said_of_itself_is_no_evidence(services: Services) -> None:
+    run = add_run(services)
+    claim = claim_run(services.db, run.id, {"host": "here", "worker_id": "gone"}) or 0
+    old = {"reason": "bug", "problem": "Old.", "remedy": "Old.", "claim": claim - 1}
+    write_json(services.artifacts.failure_path(run.id), old)
+    Supervisor(services.settings, services.db, threading.Event()).recover()
+    assert (now(services, run).state, now(services, run).reason) == ("queued", "killed")
 
 
 def test_a_paused_queue_and_a_full_disk_keep_runs_waiting(services: Services) -> None:

@@ -174,7 +174,7 @@ def claimed(services: Services, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_door_trains_a_claimed_run_and_writes_its_record(services: Services, claimed: Run) -> None:
-    assert door.main(claimed.id) == door.DONE
+    assert door.main(claimed.id) == door.EXIT_DONE
     run, out = services.runs.get(claimed.id, None), Artifacts(services.settings.data_dir)
     assert run.state == "finalizing" and run.step == run.steps == 3 and run.first_step_at
     assert run.spec is not None and run.spec["model"]["source"] == "local"
@@ -186,12 +186,13 @@ def test_the_door_leaves_at_once_where_another_attempt_owns_the_run(
     services: Services, claimed: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNESMITH_CLAIM", str(claimed.claim - 1))
-    assert door.main(claimed.id) == door.CLAIM_LOST
+    assert door.main(claimed.id) == door.EXIT_CLAIM_LOST
     assert not list(services.artifacts.run_dir(claimed.id).iterdir())
 
 
 def test_the_door_writes_why_a_run_failed(services: Services, claimed: Run) -> None:
     services.artifacts.data_parquet(claimed.dataset_version_id).unlink()
-    assert door.main(claimed.id) == door.FAILED
+    assert door.main(claimed.id) == door.EXIT_FAILED
     failure = json.loads(services.artifacts.failure_path(claimed.id).read_text())
-    assert failure["reason"] == "unreadable" and str(services.settings.data_dir) not in json.dumps(failure)
+    assert (failure["reason"], failure["claim"]) == ("unreadable", claimed.claim)
+    assert str(services.settings.data_dir) not in json.dumps(failure)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.core.states import ENDED, LIVE, MOVES, STATES, may_move
-from worker.verdicts import EXIT_YIELDED, MAX_ATTEMPTS, Evidence, judge
+from worker.verdicts import EXIT_NO_ROOM, EXIT_YIELDED, MAX_ATTEMPTS, Evidence, judge
 from worker.watch import patience
 
 RESULT = {"claim": 1}
@@ -83,6 +83,11 @@ def test_a_full_disk_waits_for_room_and_costs_no_attempt() -> None:
     verdict = judge(seen(exit_code=20, failure=full, attempts=MAX_ATTEMPTS))
     assert (verdict.state, verdict.reason, verdict.counts) == ("interrupted", "disk_full", False)
     assert verdict.pause > 0
+
+
+def test_a_disk_too_full_for_a_last_word_waits_for_room_as_well() -> None:
+    verdict = judge(seen(exit_code=EXIT_NO_ROOM, attempts=MAX_ATTEMPTS))
+    assert (verdict.state, verdict.reason, verdict.counts) == ("interrupted", "disk_full", False)
 
 
 def test_an_unreachable_hub_is_tried_again_with_growing_pauses_then_fails() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core import checkpoints
-from studio.core.artifacts import Artifacts, new_id, write_json
+from studio.core.artifacts import Artifacts, new_id
 from studio.core.config import parse_config
 from studio.core.db import Database
 from studio.core.lineage import die_with_parent
@@ -19,10 +19,10 @@ from studio.core.stores.claims import Claimed, ClaimLost
 from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.runs import Run, RunStore
 from worker.trainer import lifeline
-from worker.trainer.failures import Failure, bug, explain
+from worker.trainer.failures import bug, explain, leave
 from worker.trainer.job import Job, StopAsked, Yielded
+from worker.verdicts import EXIT_CLAIM_LOST, EXIT_DONE, EXIT_FAILED, EXIT_NO_ROOM, EXIT_STOPPED, EXIT_YIELDED
 
-DONE, STOPPED, FAILED, CLAIM_LOST, YIELDED = 0, 10, 20, 30, 40
 log = logging.getLogger("tunesmith.trainer")
 asked_to_yield = threading.Event()
 
@@ -36,24 +36,23 @@ def main(run_id: str) -> int:
     _before_torch()
     settings = Settings()
     artifacts = Artifacts(settings.data_dir)
+    claim = int(os.environ["TUNESMITH_CLAIM"])
     try:
         db = Database(settings.database_path, lambda: not asked_to_yield.is_set())
         run = RunStore(db).get(run_id, None)
-        claim = int(os.environ.get("TUNESMITH_CLAIM") or run.claim)
         claimed = Claimed(db, run_id, claim)
         result = _work(run, claimed, settings, DatasetStore(db).version(run.dataset_version_id, None).sha256, claim)
     except ClaimLost:
         log.warning("the run is no longer ours")
-        return CLAIM_LOST
+        return EXIT_CLAIM_LOST
     except StopAsked:
-        return STOPPED
+        return EXIT_STOPPED
     except Yielded:
         log.info("asked to give the machine back; a checkpoint holds what was learnt")
-        return YIELDED
+        return EXIT_YIELDED
     except Exception as error:  # a door: whatever it is, it is told
-        _fail(artifacts.failure_path(run_id), _verdict(error), error)
-        return FAILED
-    return STOPPED if result.get("stopped") else DONE
+        return _fail(artifacts.failure_path(run_id), claim, error)
+    return EXIT_STOPPED if result.get("stopped") else EXIT_DONE
 
 
 def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, claim: int) -> dict[str, Any]:
@@ -100,14 +99,11 @@ def _model(run: Run, claimed: Claimed, settings: Settings) -> ModelRef:
     return ready_folder(run.base_repo, run.base_revision, settings, tell)
 
 
-def _verdict(error: Exception) -> Failure:
-    return explain(error) or bug(new_id())
-
-
-def _fail(path: Path, failure: Failure, error: Exception) -> None:
-    """Leave the verdict for the supervisor, and the traceback in the log."""
+def _fail(path: Path, claim: int, error: Exception) -> int:
+    """Leave the verdict for the supervisor and the traceback in the log; gives the exit code."""
+    failure = explain(error) or bug(new_id())
     log.error("%s: %s", failure.reason, failure.problem, exc_info=error)
-    write_json(path, {"reason": failure.reason, "problem": failure.problem, "remedy": failure.remedy})
+    return EXIT_FAILED if leave(path, failure, claim) else EXIT_NO_ROOM
 
 
 def _before_torch() -> None:

@@ -4,8 +4,10 @@ Foreign classes are told by name and text, so that this module also works where 
 """
 
 import errno
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from studio.core.artifacts import write_json
 from studio.core.errors import DiskFull, Faults, NotFound, Refused, StudioError, Unavailable
 
 
@@ -74,6 +76,17 @@ def explain(error: BaseException) -> Failure | None:
         return _DISK_FULL
     names, text = {kind.__name__ for kind in type(error).__mro__}, str(error).lower()
     return next((failure for name, part, failure in TABLE if (not name or name in names) and part in text), None)
+
+
+def leave(path: Path, failure: Failure, claim: int) -> bool:
+    """Write the failure of attempt `claim` for the supervisor. False where the disk is too full even for that."""
+    try:
+        write_json(path, {**asdict(failure), "claim": claim})
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return False
+    return True
 
 
 def bug(short_id: str) -> Failure:

@@ -9,13 +9,19 @@ from studio.core.stores.runs import Run
 WAITING = frozenset({"queued", "interrupted"})
 
 
+def own_pace(run: Run, now: float) -> float | None:
+    """Seconds to the last step at the pace of this attempt; None before its second step."""
+    if run.first_step_at is None:
+        return None
+    began = max(run.first_step_at, run.started_at or 0.0)
+    return seconds_left(run.step - run.resume_step, run.steps - run.resume_step, now - began)
+
+
 def left(run: Run, now: float) -> float | None:
     """Seconds that a run still takes: from its own pace while it runs, else from its forecast; None where unknown."""
-    if run.state in LIVE and run.first_step_at is not None:
-        began = max(run.first_step_at, run.started_at or 0.0)
-        own = seconds_left(run.step - run.resume_step, run.steps - run.resume_step, now - began)
-        if own is not None:
-            return own
+    own = own_pace(run, now) if run.state in LIVE else None
+    if own is not None:
+        return own
     if run.expected_seconds is None:
         return None
     done = run.checkpoint_step / run.steps if run.steps else 0.0

@@ -1,13 +1,12 @@
 """What runs and datasets take on the disk, and how that is given back."""
 
-import os
 import shutil
 import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from studio.core.artifacts import Artifacts, is_id
+from studio.core.artifacts import Artifacts, folder_bytes, is_id
 from studio.core.failpoints import failpoint
 from studio.core.services import Services
 from studio.core.stores.line import TombstoneStore
@@ -53,18 +52,6 @@ def _of_run(folder: Path, moment: int) -> Storage:
 def _bytes_at(folder: Path, moment: int) -> int:
     del moment
     return folder_bytes(folder)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below `folder`; what vanishes meanwhile counts nothing."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += (Path(parent) / name).lstat().st_size
-            except OSError:
-                continue
-    return total
 
 
 def remove_checkpoints(artifacts: Artifacts, run_id: str) -> int:
