@@ -150,6 +150,21 @@ def test_checkpoints_come_by_time_two_are_kept_and_the_best_check(model: Path, d
     assert "training_args.bin" not in names
 
 
+def test_what_was_measured_stands_in_the_records_before_its_checkpoint_does(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    made = Job(**{**make(model, data, tmp_path / "run").__dict__, "checkpoint_seconds": 0.0})
+
+    class Strict(Recorder):
+        def checkpoint(self, step: int) -> None:
+            super().checkpoint(step)
+            assert sorted(self.series("loss")) == list(range(1, step + 1))
+
+    recorder = Strict()
+    train(made, recorder)
+    assert len(recorder.saved) == STEPS
+
+
 def test_a_stop_by_the_person_leaves_a_checkpoint_and_the_adapter(model: Path, data: Path, tmp_path: Path) -> None:
     made = make(model, data, tmp_path / "run", num_train_epochs=1000)
 

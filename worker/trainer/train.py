@@ -76,6 +76,7 @@ class Tuner(SFTTrainer):
             self._save_checkpoint(self.model, None)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._watch.points.flush()  # first: what was measured before a checkpoint is not measured again after it
         self.kept = replace(self.kept, learnt=self._meter.learnt_in_all)
         best, self._is_best = self._is_best, False
         # transformers' own method: TRL's would write a model card first
