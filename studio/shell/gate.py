@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.core.settings import Settings
+from studio.shell.crowd import Crowd
 from studio.shell.headers import DROPPED, OPEN_TO_OTHERS, STANDING, mend_page, policy
 
 log = logging.getLogger("tunesmith.web")
@@ -45,6 +46,7 @@ FOREIGN_HOST = Refusal(
     400, "This studio does not answer to that address.", "Use the address it printed at its start, or allow the name."
 )
 FOREIGN_ORIGIN = Refusal(403, "This request came from another site.", "Open the studio itself and try again.")
+TOO_MANY = Refusal(429, "Too many files are being uploaded from here at once.", "Wait for one to end, then try again.")
 NOTHING = Refusal(404, "Nothing is here.", "Go back to the first page.")
 
 
@@ -169,11 +171,12 @@ class Gate:
         """`hashes` are CSP sources of inline scripts of ours; `extra_head` is put into every page's head."""
         self.app = app
         self.names = host_names(settings)
+        self.crowd = Crowd()
         self.hashes = hashes
         self.extra_head = extra_head
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge, pass on, and turn what nobody caught into a 500 with a short id."""
+        """Judge, and pass on what may pass."""
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
@@ -181,6 +184,14 @@ class Gate:
         if refusal := judge(scope, self.names):
             await refuse(scope, answer, refusal)
             return
+        with self.crowd.seat(scope) as has_seat:
+            if has_seat:
+                await self.pass_on(scope, receive, send, answer)
+            else:
+                await refuse(scope, answer, TOO_MANY)
+
+    async def pass_on(self, scope: Scope, receive: Receive, send: Send, answer: Answer) -> None:
+        """Let the app answer, and turn what nobody caught into a 500 with a short id."""
         try:
             await self.app(trimmed(scope), receive, answer if scope["type"] == "http" else send)
         except asyncio.CancelledError:  # the server ends, and this stream had its 3 s

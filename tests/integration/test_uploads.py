@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 from studio.app import build_app
 from studio.core.errors import Refused
 from studio.core.settings import Settings
+from studio.shell.crowd import Crowd
 from studio.shell.uploads import clean_name, prepare_uploads, sweep_uploads, take_upload, uploads_dir
 
 
@@ -82,3 +84,20 @@ def test_what_nobody_took_is_swept(settings: Settings) -> None:
 )
 def test_a_name_is_one_printable_line(name: str, cleaned: str) -> None:
     assert clean_name(name) == cleaned
+
+
+def test_one_person_has_eight_uploads_at_once_and_others_are_not_touched() -> None:
+    crowd, scope = Crowd(), {"type": "http", "method": "POST", "path": "/gradio_api/upload"}
+    with ExitStack() as under_way:
+        mine = [under_way.enter_context(crowd.seat({**scope, "client": ("1.1.1.1", n)})) for n in range(200)]
+        assert mine == [True] * 8 + [False] * 192
+        assert under_way.enter_context(crowd.seat({**scope, "client": ("2.2.2.2", 1)}))
+        assert under_way.enter_context(crowd.seat({**scope, "path": "/", "client": ("1.1.1.1", 1)}))
+    with crowd.seat({**scope, "client": ("1.1.1.1", 1)}) as again:
+        assert again
+
+
+def test_an_upload_beyond_that_is_told_by_a_429(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studio.shell.crowd.MOST_AT_ONCE", 0)
+    answer = client.post("/gradio_api/upload", files={"files": ("x.csv", b"a")})
+    assert answer.status_code == 429 and "at once" in answer.json()["problem"]
