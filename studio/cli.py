@@ -93,6 +93,39 @@ def restore(
     _exit(run)
 
 
+data = typer.Typer(name="data", no_args_is_help=True, help="Look at data without the studio.")
+app.add_typer(data)
+
+
+@data.command("check")
+def data_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to read.")],
+    model: Annotated[str, typer.Option("--model", help="Count tokens for it: starter, a folder, a Hub id.")] = "",
+    max_length: Annotated[int | None, typer.Option("--max-length", min=1, help="Longest example in tokens.")] = None,
+    maps: Annotated[list[str] | None, typer.Option("--map", metavar="ROLE=COLUMN", help="What a column means.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read a file as the studio would: its shape, what is left out and why, what is worth a look. Nothing is kept."""
+    from studio.core.catalog import STARTER_REPO
+    from studio.data_check import Check, check, described
+
+    def run() -> int:
+        pairs = [one.partition("=") for one in maps or []]
+        mapping = {role.strip(): column for role, _, column in pairs}
+        asked = Check(file, STARTER_REPO if model == "starter" else model, max_length, mapping)
+        report, code = check(_settings(), asked, _told)
+        out.print(json.dumps(report) if as_json else described(report), markup=False, soft_wrap=True)
+        return code
+
+    _exit(run)
+
+
+def _told(share: float, words: str) -> None:
+    """Progress on standard error, where a person watches."""
+    if errors.is_terminal:
+        errors.print(f"{share:4.0%} {words}", end="\r", markup=False)
+
+
 def _settings() -> Settings:
     """The settings; a wrong one is refused in words."""
     try:

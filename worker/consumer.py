@@ -20,9 +20,10 @@ from studio.core.machine import processor_name, real_cores
 from studio.core.migrate import open_records, prepare_data_dir
 from studio.core.queue import Bell
 from studio.core.settings import Settings
+from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.line import TombstoneStore
 from studio.core.stores.machines import MachineStore
-from studio.core.use_cases.storage import finish_removals
+from studio.core.use_cases.storage import finish_removals, sweep_folders
 from worker.keeper import EngineKeeper
 from worker.supervise import Supervisor, child_environment, lock_of_supervisor
 from worker.upkeep import Upkeep
@@ -88,6 +89,7 @@ def sweep(supervisor: Supervisor, machines: MachineStore, bell: Bell, upkeep: Up
         if supervisor.next_run() is not None:
             bell.ring_runs()
         finish_removals(supervisor.artifacts, TombstoneStore(supervisor.db))
+        sweep_folders(supervisor.artifacts.datasets_dir(), DatasetStore(supervisor.db).known)
     except StudioError as error:
         if isinstance(error, DiskFull):
             upkeep.full(error)

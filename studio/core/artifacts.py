@@ -147,9 +147,13 @@ class Artifacts:
         """Held by every living process of the run."""
         return self.run_dir(run_id) / "run.lock"
 
+    def datasets_dir(self) -> Path:
+        """One folder for each version of a dataset."""
+        return self.data_dir / "datasets"
+
     def dataset_dir(self, version_id: str) -> Path:
-        """`datasets/<version id>/`: the original file, data.parquet, report.json."""
-        return self.data_dir / "datasets" / version_id
+        """`datasets/<version id>/`: the original files, recipe.json, data.parquet, dropped.jsonl, report.json."""
+        return self.datasets_dir() / version_id
 
     def data_parquet(self, version_id: str) -> Path:
         """The canonical examples of a dataset version."""

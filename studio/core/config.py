@@ -97,6 +97,9 @@ class TrainingConfig(Group):
         1024, "Longest example", "Longer ones are cut at the end. Memory grows with it.", level="basic", unit="tokens",
         ge=8, le=131072,
     )  # fmt: skip
+    overlong: Literal["cut", "drop"] = knob(
+        "cut", "Too long examples", "cut loses their end, and with it when to stop; drop leaves them out whole."
+    )
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = knob(
         "linear", "Schedule", "How the learning rate falls over the run."
     )

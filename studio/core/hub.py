@@ -1,6 +1,7 @@
 """The Hugging Face Hub: what a model there consists of, and its files brought here. All that speaks HTTP to it.
 
-Never with a token: the operator's own would fetch gated models for everybody. Every call names a pinned commit, waits
+Models never come with a token: the operator's own would fetch gated ones for everybody (a person's token for a dataset
+lives in the one process that fetches it, `studio.fetching`). Every call names a pinned commit, waits
 a bounded time, and tries again with growing pauses where the Hub is only busy.
 """
 
@@ -54,6 +55,35 @@ class HubUnreachable(Unavailable):
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What the Hub is asked about, for the sentences: a "model" or a "dataset" at a revision."""
+
+    repo: str
+    revision: str
+    noun: str = "model"
+
+    @property
+    def page(self) -> str:
+        """Its page on the public Hub."""
+        return f"{PUBLIC}/datasets/{self.repo}" if self.noun == "dataset" else f"{PUBLIC}/{self.repo}"
+
+    @property
+    def field(self) -> str:
+        """The field of the form that names it."""
+        return "repo" if self.noun == "dataset" else "base.repo"
+
+    @property
+    def revision_field(self) -> str:
+        """The field of the form that names its revision."""
+        return "revision" if self.noun == "dataset" else "base.revision"
+
+    @property
+    def here(self) -> str:
+        """What to do without the Hub."""
+        return "Upload a file instead." if self.noun == "dataset" else "Choose a model on this machine."
+
+
+@dataclass(frozen=True)
 class HubModel:
     """A model on the Hub at one commit. `files`: names to sizes in bytes; `hashes`: sha256 of the large ones."""
 
@@ -81,12 +111,12 @@ def ask(repo: str, revision: str, *, timeout: float = 10, pauses: tuple[float, .
 
     Refused where there is no such model or revision, or where it is gated; HubUnreachable where nobody answers.
     """
-    api = HfApi(endpoint=_endpoint(), token=False)
+    api = HfApi(endpoint=endpoint(), token=False)
 
     def once() -> HubModel:
         info = api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout, token=False)
         if info.gated:
-            raise _gated(repo)
+            raise gated(Subject(repo, revision))
         siblings = info.siblings or []
         hashes = {s.rfilename: s.lfs.sha256 for s in siblings if s.lfs}
         files = {s.rfilename: s.size or 0 for s in siblings}
@@ -103,7 +133,7 @@ def small_files(model: HubModel, names: list[str], settings_hub: Path) -> Path:
     def once() -> Path:
         paths = [
             hf_hub_download(
-                model.repo, name, revision=model.commit, cache_dir=settings_hub, endpoint=_endpoint(), token=False
+                model.repo, name, revision=model.commit, cache_dir=settings_hub, endpoint=endpoint(), token=False
             )
             for name in names
         ]
@@ -126,7 +156,7 @@ def download(
 
     def once() -> Path:
         folder = snapshot_download(
-            model.repo, revision=model.commit, cache_dir=cache, local_dir=into, endpoint=_endpoint(), token=False,
+            model.repo, revision=model.commit, cache_dir=cache, local_dir=into, endpoint=endpoint(), token=False,
             allow_patterns=[glob.escape(name) for name in names], max_workers=4,
         )  # fmt: skip
         _check_files(model, names, Path(folder))
@@ -175,13 +205,13 @@ def _watched(call: Callable[[], T], tell: Callable[[], None]) -> T:
     return done[0]
 
 
-def _patiently(call: Callable[[], T], repo: str, revision: str, pauses: tuple[float, ...]) -> T:
+def patiently(call: Callable[[], T], subject: Subject, pauses: tuple[float, ...]) -> T:
     """`call`, tried again after each of `pauses` (seconds) as long as the Hub is only out of reach."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise HubUnreachable("The Hub is switched off here (HF_HUB_OFFLINE).", "Choose a model on this machine.")
+    if is_offline():
+        raise offline(subject)
     for pause in (*pauses, None):
         try:
-            with _translated(repo, revision):
+            with _translated(subject):
                 return call()
         except HubUnreachable:
             if pause is None:
@@ -190,45 +220,69 @@ def _patiently(call: Callable[[], T], repo: str, revision: str, pauses: tuple[fl
     raise AssertionError("the last pause is None")
 
 
+def _patiently(call: Callable[[], T], repo: str, revision: str, pauses: tuple[float, ...]) -> T:
+    return patiently(call, Subject(repo, revision), pauses)
+
+
 @contextmanager
-def _translated(repo: str, revision: str) -> Iterator[None]:
+def _translated(subject: Subject) -> Iterator[None]:
     """The one table from the Hub's errors to sentences."""
+    repo, noun = subject.repo, subject.noun
     try:
         yield
     except StudioError:
         raise
     except GatedRepoError as error:
-        raise _gated(repo) from error
+        raise gated(subject) from error
     except RepositoryNotFoundError as error:
-        raise no_model(repo, " on the Hub") from error
+        raise _unknown(subject) from error
     except RevisionNotFoundError as error:
-        problem = f"The model {repo!r} has no revision {revision!r}."
+        problem = f"The {noun} {repo!r} has no revision {subject.revision!r}."
         raise Refused(
-            problem, "Give a branch, tag or commit that it has, such as main.", field="base.revision"
+            problem, "Give a branch, tag or commit that it has, such as main.", field=subject.revision_field
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, FileMetadataError) as error:
-        raise _unreachable() from error
+        raise _unreachable(subject) from error
     except EntryNotFoundError as error:
         raise Refused(
-            f"A file of {repo!r} is gone from the Hub.", "Choose another revision.", field="base.repo"
+            f"A file of {repo!r} is gone from the Hub.", "Choose another revision.", field=subject.field
         ) from error
     except (HTTPError, OSError, ValueError) as error:
-        raise _foreign(error, repo) from error
+        raise _foreign(error, subject) from error
 
 
-def _foreign(error: Exception, repo: str) -> StudioError:
+def _foreign(error: Exception, subject: Subject) -> StudioError:
     """An HTTP or system error as ours: who is at fault decides whether trying again may help."""
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
+        if status in {401, 403} and subject.noun == "dataset":
+            return Refused(
+                f"The Hub does not let this token read the dataset {subject.repo!r}.",
+                "Copy it again, or make one with the right to read, at huggingface.co/settings/tokens.",
+                field="token",
+            )
         if status != 429 and status < 500 and status != 408:
-            return Refused(f"The Hub refuses the model {repo!r} (HTTP {status}).", "Choose another.", field="base.repo")
+            problem = f"The Hub refuses the {subject.noun} {subject.repo!r} (HTTP {status})."
+            return Refused(problem, "Choose another.", field=subject.field)
     elif isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return Unavailable("No space is left on the disk for this model.", "Free some space, then try again.")
-    return _unreachable()
+        problem = f"No space is left on the disk for this {subject.noun}."
+        return Unavailable(problem, "Free some space, then try again.")
+    return _unreachable(subject)
 
 
-def _unreachable() -> HubUnreachable:
-    return HubUnreachable("The Hub does not answer.", "Try again in a minute, or choose a model on this machine.")
+def _unreachable(subject: Subject) -> HubUnreachable:
+    here = subject.here[:1].lower() + subject.here[1:]
+    return HubUnreachable("The Hub does not answer.", f"Try again in a minute, or {here}")
+
+
+def _unknown(subject: Subject) -> Refused:
+    if subject.noun == "model":
+        return no_model(subject.repo, " on the Hub")
+    return Refused(
+        f"No dataset called {subject.repo[:200]!r} on the Hub.",
+        "Give an exact Hub id such as owner/name; a private one needs a token that may read it.",
+        field=subject.field,
+    )
 
 
 def no_model(name: str, where: str = "") -> Refused:
@@ -240,14 +294,28 @@ def no_model(name: str, where: str = "") -> Refused:
     )
 
 
-def _gated(repo: str) -> Refused:
+def gated(subject: Subject) -> Refused:
+    """The refusal of what its owner gives only to people who agreed; the page to agree on stands in it."""
+    remedy = "Choose an open model, or download it yourself and give its folder."
+    if subject.noun == "dataset":
+        remedy = "Agree on that page, then give a token of your account that may read it."
     return Refused(
-        f"The model {repo!r} is gated: its owner asks for an agreement first ({PUBLIC}/{repo}).",
-        "Choose an open model, or download it yourself and give its folder.",
-        field="base.repo",
+        f"The {subject.noun} {subject.repo!r} is gated: its owner asks for an agreement first ({subject.page}).",
+        remedy,
+        field="token" if subject.noun == "dataset" else subject.field,
     )
 
 
-def _endpoint() -> str:
+def is_offline() -> bool:
+    """Whether the operator has switched the Hub off."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def offline(subject: Subject) -> HubUnreachable:
+    """The refusal of a studio that may not ask the Hub."""
+    return HubUnreachable("The Hub is switched off here (HF_HUB_OFFLINE).", subject.here)
+
+
+def endpoint() -> str:
     """Where the Hub is: `HF_ENDPOINT`, read at each call."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or PUBLIC

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Timer
+from threading import BoundedSemaphore, Event, Timer
 from typing import IO, Any
 
 import studio
@@ -28,6 +28,11 @@ log = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 _LONGEST_LINE = 64 * 1024 * 1024
 _BEGUN_BYTES = 100_000_000
+# So many children at once, whoever asks: reading whole files, and short looks that never wait behind those.
+_LONG, _SHORT, _PATIENCE_S = BoundedSemaphore(3), BoundedSemaphore(3), 120.0
+_PACKED = (".parquet", ".zip", ".gz", ".zst", ".xlsx", ".arrow")
+_PACKED_TIMES = 10
+SCRATCH = ".reading-"  # how the child's folders for unpacked files are called in the data folder
 _KINDS = {404: NotFound, 409: Conflict, 503: Unavailable}
 
 
@@ -37,17 +42,27 @@ def ask(request: dict[str, Any], settings: Settings, on_progress: Progress | Non
     `on_progress` gets a share from 0 to 1 and words; where it raises, the child is ended and the error goes on. Raises
     `StudioError` with the child's sentence, or with one about memory or time where it was ended.
     """
-    size = _size(request)
-    cpu = settings.import_seconds * max(1, -(-size // _BEGUN_BYTES))
-    limits = {"memory_bytes": settings.import_memory_bytes, "cpu_seconds": cpu, "file_bytes": 4 * size + 64 * 2**20}
-    with tempfile.TemporaryFile() as errors:
+    seats = _LONG if request["do"] in ("import", "count") else _SHORT
+    if not seats.acquire(timeout=_PATIENCE_S):
+        raise Unavailable("The studio is reading many other files just now.", "Try again in a minute.")
+    try:
+        return _asked(request, settings, on_progress)
+    finally:
+        seats.release()
+
+
+def _asked(request: dict[str, Any], settings: Settings, on_progress: Progress | None) -> dict[str, Any]:
+    limits = _limits(request, settings)
+    cpu = limits["cpu_seconds"]
+    home = settings.data_dir if settings.data_dir.is_dir() else None
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home) as scratch:
         child = _start(errors)
         late = Event()
         clock = Timer(2 * cpu + 30, _too_late, (late, child))
         clock.daemon = True
         clock.start()
         try:
-            last = _talk(child, {**request, "limits": limits}, on_progress)
+            last = _talk(child, {"scratch": scratch, **request, "limits": limits}, on_progress)
         finally:
             clock.cancel()
             _end(child)
@@ -58,10 +73,29 @@ def ask(request: dict[str, Any], settings: Settings, on_progress: Progress | Non
         raise _death(child.returncode, late.is_set(), request, limits, errors)
 
 
-def _size(request: dict[str, Any]) -> int:
+def _limits(request: dict[str, Any], settings: Settings) -> dict[str, int]:
+    """What the child may use, by the size of what it reads. Packed files hold more than they weigh."""
+    parts = request.get("parts") or [request]
+    size = sum(_size(part) for part in parts)
+    packed = any(str(part.get("name", ".parquet")).lower().endswith(_PACKED) for part in parts)
+    hundreds = max(1, -(-size * (_PACKED_TIMES if packed else 1) // _BEGUN_BYTES))
+    unpacked = min(max(settings.import_ratio * size, settings.import_packed_bytes), settings.max_upload_bytes)
+    return {
+        "memory_bytes": settings.import_memory_bytes,
+        "cpu_seconds": settings.import_seconds * hundreds,
+        "file_bytes": max(4 * size, unpacked) + 64 * 2**20,
+        "line_bytes": settings.import_line_bytes,
+        "levels": settings.import_levels,
+        "ratio": settings.import_ratio,
+        "packed_bytes": settings.import_packed_bytes,
+        "unpacked_bytes": settings.max_upload_bytes,
+    }
+
+
+def _size(part: dict[str, Any]) -> int:
     """Bytes of the file in question; 0 where it is gone, which the child will say."""
     try:
-        return Path(request.get("source") or request["data"]).stat().st_size
+        return Path(part.get("source") or part["data"]).stat().st_size
     except OSError:
         return 0
 

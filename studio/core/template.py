@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import jinja2.ext
@@ -37,8 +37,7 @@ class ChatTemplate:
     special: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Rendered:
+class Rendered(NamedTuple):
     """A chat as the model sees it, and the character spans that the template marks as generated (often none)."""
 
     text: str
@@ -139,18 +138,29 @@ def _compiled(source: str) -> jinja2.Template:
 
 def _for_template(message: Message) -> dict[str, Any]:
     """A message as templates get it: nulls and our `weight` left out, reasoning under all its names."""
+    if len(message) == 2:
+        return dict(message)
     plain = {key: value for key, value in message.items() if value is not None and key != "weight"}
     reasoning = next((plain[key] for key in _REASONING if key in plain), None)
     return plain if reasoning is None else {"thinking": reasoning, **plain, "reasoning_content": reasoning}
 
 
-def render(template: ChatTemplate, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> Rendered:
-    """The chat as text. Raises `Refused` where the template refuses it, fails, or asks for too much."""
+def render(
+    template: ChatTemplate,
+    messages: Sequence[Message],
+    *,
+    add_generation_prompt: bool = False,
+    tools: Sequence[Any] | None = None,
+) -> Rendered:
+    """The chat as text, `tools` described as the template does it.
+
+    Raises `Refused` where the template refuses it, fails, or asks for too much.
+    """
     blocks: list[str] = []
     spans: list[Span] = []
     values = {
         **template.special, "messages": [_for_template(message) for message in messages],
-        "tools": None, "documents": None, "add_generation_prompt": add_generation_prompt,
+        "tools": list(tools) if tools else None, "documents": None, "add_generation_prompt": add_generation_prompt,
     }  # fmt: skip
     try:
         compiled = _compiled(template.source)

@@ -6,12 +6,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from studio.core.errors import Refused
-from studio.core.learnt import ANOTHER_MODEL, ChatTemplate, Encoded
+from studio.core.learnt import ANOTHER_MODEL, ChatTemplate, Encoded, Span
 
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+class _Offsets(Sequence[Span]):
+    """The spans of tokens, asked one by one: labels need few of them, and a list of all costs as much as the ids."""
+
+    __slots__ = ("_encoding", "span")
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self.span = encoding.token_to_chars  # the same as an item, without a step through Python
+
+    def __len__(self) -> int:
+        return len(self._encoding)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._encoding.offsets[place] if isinstance(place, slice) else self.span(place)
 
 
 class TokenizerEncoder:
@@ -21,6 +37,8 @@ class TokenizerEncoder:
         """`special` maps names (`eos_token`) to their text."""
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        begun = tokenizer.encode("", add_special_tokens=True).tokens
+        self.bos: str = begun[0] if begun and begun[0] == special.get("bos_token") else ""
         # It adds nothing to the ids, yet byte-level ones shave spaces off the offsets: "  x" would lose its indent.
         tokenizer.post_processor = None
         added = tokenizer.get_added_tokens_decoder()
@@ -33,12 +51,12 @@ class TokenizerEncoder:
     def encode(self, text: str) -> Encoded:
         """Tokens of one text; offsets in characters."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        return Encoded(encoding.ids, encoding.offsets)
+        return Encoded(encoding.ids, _Offsets(encoding))
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoded]:
         """Tokens of many texts, on all cores."""
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [Encoded(encoding.ids, encoding.offsets) for encoding in encodings]
+        return [Encoded(encoding.ids, _Offsets(encoding)) for encoding in encodings]
 
 
 @dataclass(frozen=True)

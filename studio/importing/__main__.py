@@ -4,6 +4,7 @@ Lines: `{"progress": 0..1, "words": ""}` any number of times, then `{"result": {
 `{"error": {"problem", "remedy", "field", "status"}}`.
 """
 
+import gc
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import Any, TextIO
 
 from studio.core.errors import Refused, StudioError
 from studio.core.formats import shown_name
-from studio.importing.limits import set_limits
+from studio.importing.limits import Limits, forbid_network, set_limits
 
 _GIB = 1024**3
 _BETWEEN_LINES_S = 0.2
@@ -43,39 +44,46 @@ class Channel:
         self._out.flush()
 
 
-def answer(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def answer(request: dict[str, Any], channel: Channel, limits: Limits) -> dict[str, Any]:
     """Do what is asked. Heavy libraries are loaded here, under the limits. Raises `StudioError`."""
     what = request["do"]
     if what in ("inspect", "import"):
         from studio.importing import canonical
 
-        path, name = Path(request["source"]), shown_name(request["name"])
-        if what == "inspect":
-            return canonical.look(path, name)
-        return canonical.bring_in(path, name, request["mapping"], Path(request["out"]), channel.progress)
-    from studio.importing import chats
+        scratch = Path(request["scratch"])
+        if what == "import":
+            return canonical.bring_in(request, limits, scratch, channel.progress)
+        wishes = request.get("reading") or {}
+        return canonical.look(Path(request["source"]), shown_name(request["name"]), limits, scratch, wishes)
+    if what in ("head", "splits"):
+        from studio.importing import heads, splits
 
-    data, model, longest = Path(request["data"]), Path(request["model"]), request.get("max_length")
+        return heads.first_rows(request) if what == "head" else splits.splits(Path(request["source"]), request["name"])
+    data, model = Path(request["data"]), Path(request["model"])
     if what == "preview":
-        return chats.preview(data, model, int(request.get("index", 0)), longest)
-    split = float(request.get("eval_share", 0)), int(request.get("seed", 0))
-    return chats.count(data, model, longest, split, channel.progress)
+        from studio.importing import seen
+
+        return seen.preview(data, model, int(request.get("index", 0)), request.get("max_length"))
+    from studio.importing import counting
+
+    return counting.count(data, model, request, channel.progress)
 
 
 def main() -> None:
     """Read the request, take the limits, answer."""
+    gc.set_threshold(100_000, 50, 100)  # rows are many small objects without cycles
     channel = Channel()
     request = json.loads(sys.stdin.buffer.read())
-    limits = request.get("limits", {})
-    memory = int(limits.get("memory_bytes", 2 * _GIB))
-    set_limits(memory, int(limits.get("cpu_seconds", 60)), int(limits.get("file_bytes", _GIB)))
+    limits = Limits(**request.get("limits", {}))
+    set_limits(limits)
+    forbid_network()
     try:
-        channel.say({"result": answer(request, channel)})
+        channel.say({"result": answer(request, channel, limits)})
     except StudioError as error:
         channel.say({"error": _error(error)})
-    except MemoryError:
+    except (MemoryError, ImportError):  # a library that does not find room for itself
         needs = Refused(
-            f"{shown_name(request.get('name', 'This'))} needs more than {memory / _GIB:.1f} GiB to read.",
+            f"{shown_name(request.get('name', 'This'))} needs more than {limits.memory_bytes / _GIB:.1f} GiB to read.",
             "Split it into smaller files.",
         )
         channel.say({"error": _error(needs)})

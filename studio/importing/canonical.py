@@ -1,90 +1,62 @@
-"""From rows to `data.parquet` (row, messages as JSON text, split) and a report: kept + dropped = read, with reasons."""
+"""From sources to `data.parquet` and a report: kept + dropped = read, with reasons, findings and the steps' effects."""
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from studio.core.artifacts import sync, write_json
+from studio.core.artifacts import sha256_file, sync, write_json
 from studio.core.errors import Refused
-from studio.core.formats import (
-    Unusable,
-    check_mapping,
-    clean,
-    guess,
-    is_chat,
-    shown,
-    split_column,
-    split_of,
-    to_messages,
-)  # fmt: skip
-from studio.importing.rows import Record, Source, open_source
-from studio.importing.scan import parse
+from studio.core.examples import COLUMNS, to_row
+from studio.core.formats import shown, split_column
+from studio.core.recognise import format_of, guess
+from studio.importing.counting import misfits
+from studio.importing.doctor.doctor import Doctor, Finding
+from studio.importing.examples import Kept, Part, Reading, first_chats
+from studio.importing.files.sources import Record, Source, open_source
+from studio.importing.limits import Limits
+from studio.importing.steps import Effect
 
-SCHEMA = pa.schema([("row", pa.int64()), ("messages", pa.string()), ("split", pa.string())])
+BASE = pa.schema(
+    [("row", pa.int64()), ("source", pa.int16()), ("split", pa.string()), ("messages", pa.string()),
+     ("text", pa.string()), ("tools", pa.string()), ("rejected", pa.string()), ("label", pa.bool_())]
+)  # fmt: skip
+SCHEMA = BASE.append(pa.field("group", pa.int64()))
 _SAMPLES = 20
-_AS_JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode  # once, not for each row
-_NAMED_ROWS = 20
+_NAMED = 1000
 _BATCH_ROWS = 1000
 _BATCH_TEXT = 8 << 20
+_COMPARED = 2_000_000
 
 Progress = Callable[[float, str], None]
 
 
-@dataclass
-class _Reason:
-    """Rows that fell out for one reason."""
-
-    first: str
-    count: int = 0
-    rows: list[int] = field(default_factory=list)
-
-
-@dataclass
-class _Counts:
-    """What the import saw so far."""
-
-    read: int = 0
-    kept: int = 0
-    eval: int = 0
-    cleaned: int = 0
-    cleaned_rows: list[int] = field(default_factory=list)
-    reasons: dict[str, _Reason] = field(default_factory=dict)
-
-    def drop(self, unit: str, number: int, fault: Unusable) -> None:
-        """Note a row that falls out."""
-        reason = self.reasons.setdefault(fault.kind, _Reason(f"{unit} {number:,} {fault.words}."))
-        reason.count += 1
-        if len(reason.rows) < _NAMED_ROWS:
-            reason.rows.append(number)
-
-
-def look(path: Path, name: str) -> dict[str, Any]:
+def look(path: Path, name: str, limits: Limits, scratch: Path, wishes: Mapping[str, Any]) -> dict[str, Any]:
     """What a file holds, before anything is stored: see the keys at the end."""
-    source = open_source(path, name)
-    head = list(islice(_with_chats(source), _SAMPLES))
+    source = open_source(path, name, limits, scratch, dict(wishes))
+    head = list(islice(first_chats(source.records()), _SAMPLES))
     good = [record.values for record in head if record.fault is None]
     if not source.columns:
         fault = next((_sentence(source, record) for record in head if record.fault), "")
         raise Refused(f"{name} holds no rows that can be read. {fault}".strip(), "Mend it, or choose another file.")
-    found = guess(source.columns, good)
+    usable = [column for column in source.columns if column not in source.odd]
+    found = guess(usable or source.columns, good)
     return {
-        "container": source.kind,
-        "encoding": source.encoding,
-        "delimiter": source.delimiter,
-        "words": source.words,
+        **_container(source),
         "columns": source.columns,
         "sample": [{column: shown(values.get(column)) for column in source.columns} for values in good],
-        "kind": "chat" if "messages" in found.mapping else "table",
+        "format": found.format,
         "mapping": found.mapping,
         "certain": found.certain,
-        "unused": found.unused,
+        "unused": [*found.unused, *(column for column in source.columns if column in source.odd and usable)],
+        "odd": source.odd,
         "split": split_column(source.columns) or "",
         "warnings": source.warnings,
         "faults": [_sentence(source, record) for record in head if record.fault],
@@ -95,120 +67,251 @@ def _sentence(source: Source, record: Record) -> str:
     return f"{source.unit} {record.number:,} {record.fault.words}." if record.fault else ""
 
 
-def _with_chats(source: Source) -> Iterator[Record]:
-    """Records with each cell that holds a chat as JSON text opened."""
-    for record in source.records():
-        for column, cell in record.values.items():
-            if isinstance(cell, str) and cell.startswith("[{"):
-                record.values[column] = _opened(cell, source.name)
-        yield record
+def _container(source: Source) -> dict[str, Any]:
+    names = ("container", "inner", "encoding", "delimiter", "words", "unit")
+    return {name: getattr(source, name) for name in names}
 
 
-def _opened(cell: str, name: str) -> Any:
-    try:
-        value = parse(cell, name)
-    except (ValueError, RecursionError):
-        return cell
-    return value if is_chat(value) else cell
+def bring_in(request: Mapping[str, Any], limits: Limits, scratch: Path, progress: Progress) -> dict[str, Any]:
+    """Write `data.parquet`, `dropped.jsonl` and `report.json` into `request["out"]`; the report.
 
-
-def bring_in(path: Path, name: str, mapping: dict[str, str], out: Path, progress: Progress) -> dict[str, Any]:
-    """Write `data.parquet` and `report.json` into `out`; the report. Raises `Refused` where no row can be used."""
-    source = open_source(path, name)
-    chosen = check_mapping(mapping, source.columns)
-    counts = _Counts()
+    Raises `Refused` where a file can not be read, and where no row can be used unless the request says `keep_empty`.
+    """
+    out = Path(request["out"])
     out.mkdir(parents=True, exist_ok=True)
-    temporary = out / ".data.parquet.part"
+    build = Build(request, limits, scratch, progress)
     try:
-        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-            for batch in _batches(source, chosen, counts, progress):
-                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=SCHEMA))
-        if not counts.kept:
-            raise Refused(_nothing(counts, chosen), "Map other columns, or fill them in.", field=_learnt_role(chosen))
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(out / "data.parquet")
+        report = build.run(out)
     finally:
-        temporary.unlink(missing_ok=True)
-    sync(out)
-    report = _report(source, chosen, counts)
+        for name in (".base.part", ".data.part", ".dropped.part"):
+            (out / name).unlink(missing_ok=True)
+    if not report["kept"] and not request.get("keep_empty"):
+        (out / "data.parquet").unlink()
+        (out / "dropped.jsonl").unlink()
+        field = "completion" if "completion" in report["mapping"] else next(iter(report["mapping"]), "")
+        raise Refused(report["problem"], report["remedy"], field=field)
     write_json(out / "report.json", report)
+    sync(out)
     return report
 
 
-def _batches(
-    source: Source, chosen: dict[str, str], counts: _Counts, progress: Progress
-) -> Iterator[list[dict[str, Any]]]:
-    """Examples in batches small enough for bounded memory; `counts` is kept up to date."""
-    split, batch, size = split_column(source.columns), [], 0
-    for record in _with_chats(source) if "messages" in chosen else source.records():
-        counts.read += 1
-        try:
-            text = _example(record, chosen, counts)
-        except Unusable as fault:
-            counts.drop(source.unit, record.number, fault)
-            continue
-        part = split_of(record.values.get(split)) if split else None
-        counts.kept, counts.eval = counts.kept + 1, counts.eval + (part == "eval")
-        batch.append({"row": record.number, "messages": text, "split": part})
-        size += len(text)
-        if len(batch) >= _BATCH_ROWS or size >= _BATCH_TEXT:
-            yield batch
-            progress(source.share, f"{counts.read:,} rows read")
-            batch, size = [], 0
-    if batch:
-        yield batch
+class Build:
+    """One pass over the sources, one over what was kept."""
+
+    def __init__(self, request: Mapping[str, Any], limits: Limits, scratch: Path, progress: Progress) -> None:
+        """`request` as `studio.importing` takes it for `import`."""
+        self.parts = [_part(one) for one in request.get("parts") or [request]]
+        self.reading = Reading(self.parts, request, limits, scratch)
+        self.before = Path(request["before"]) if request.get("before") else None
+        self.models = request.get("models") or {}
+        self.progress, self.doctor = progress, Doctor()
+        self.rows, self.held_out = array("q"), array("b")
+        self.turns = [0, 0]
+
+    def run(self, out: Path) -> dict[str, Any]:
+        """Read, look, leave out, write; the report."""
+        with (out / ".dropped.part").open("w") as lines:
+
+            def drop(row: int, reason: str) -> None:
+                lines.write(json.dumps({"row": row, "reason": reason}) + "\n")
+
+            self.reading.on_drop = drop
+            base = out / ".base.part"
+            with pq.ParquetWriter(base, BASE, compression="zstd", compression_level=1) as writer:
+                for batch in self._batches():
+                    writer.write_batch(batch)
+            self.progress(1.0, "Looking for what is worth a look")
+            findings = self.doctor.finish()
+            gone = self._left_out({**self._misfits(base), **{one.kind: one.ordinals.tolist() for one in findings}})
+            for place, why in sorted(gone.items()):
+                drop(self.rows[place], why)
+        keep = np.ones(len(self.rows), dtype=bool)
+        keep[list(gone)] = False
+        self._write(base, out, keep)
+        (out / ".dropped.part").rename(out / "dropped.jsonl")
+        return self._report(findings, keep, out)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        columns: dict[str, list[Any]] = {name: [] for name in BASE.names}
+        size = 0
+        for kept in self.reading.examples():
+            size += self._take(kept, columns)
+            if len(columns["row"]) >= _BATCH_ROWS or size >= _BATCH_TEXT:
+                yield pa.RecordBatch.from_pydict(columns, schema=BASE)
+                columns, size = {name: [] for name in BASE.names}, 0
+                self.progress(self.reading.share, self._so_far())
+        if columns["row"]:
+            yield pa.RecordBatch.from_pydict(columns, schema=BASE)
+
+    def _take(self, kept: Kept, columns: dict[str, list[Any]]) -> int:
+        """One example into the columns and under the doctor's eye; how many characters it has."""
+        row = to_row(kept.example)
+        text = str(row["messages"] or row["text"])
+        whole = text + (row["rejected"] or "") + (row["tools"] or "")
+        self.doctor.add(kept.row, kept.split, kept.example, whole)
+        self.rows.append(kept.row)
+        self.held_out.append(kept.split == "eval")
+        self.turns = [self.turns[0] + len(kept.example.messages), max(self.turns[1], len(kept.example.messages))]
+        for column, value in zip(columns.values(), (kept.row, kept.part, kept.split, *row.values()), strict=True):
+            column.append(value)
+        return len(whole)
+
+    def _so_far(self) -> str:
+        """Rows read, and the first problem."""
+        words, reasons = f"{sum(self.reading.read):,} rows read", list(self.reading.reasons.values())
+        if not reasons:
+            return words
+        return f"{words}, {sum(reason.count for reason in reasons):,} can not be used. {reasons[0].first}"
+
+    def _misfits(self, base: Path) -> dict[str, list[int]]:
+        """What does not go together with the model that a step names; the first such step says which."""
+        asked = next((e.step for e in self.reading.effects if "repo" in e.step), None)
+        if asked is None:
+            return {}
+        folder = Path(self.models[f"{asked['repo']}@{asked.get('revision', '')}"])
+        return misfits(base, folder, asked.get("max_length"))
+
+    def _left_out(self, places: Mapping[str, Sequence[int]]) -> dict[int, str]:
+        """The places that drop steps leave out, with the reason."""
+        gone: dict[int, str] = {}
+        for effect in self.reading.effects:
+            if effect.step["do"] != "drop":
+                continue
+            why = f"Left out by a step: {effect.step['kind'].replace('_', ' ')}."
+            for place in places.get(effect.step["kind"], ()):
+                if place not in gone:
+                    gone[place] = why
+                    effect.note(self.rows[place], "", "")
+            effect.samples = []
+        return gone
+
+    def _write(self, base: Path, out: Path, keep: "np.ndarray[Any, Any]") -> None:
+        """`data.parquet`: what stays, each example with the number of its group."""
+        groups, at = self.doctor.groups(), 0
+        part = out / ".data.part"
+        with pq.ParquetFile(base) as file, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+            for batch in file.iter_batches(_BATCH_ROWS * 4):
+                span = slice(at, at + batch.num_rows)
+                at += batch.num_rows
+                table = pa.Table.from_batches([batch]).append_column(SCHEMA.field("group"), pa.array(groups[span]))
+                writer.write_table(table.filter(pa.array(keep[span])))
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        part.replace(out / "data.parquet")
+
+    def _report(self, findings: Sequence[Finding], keep: "np.ndarray[Any, Any]", out: Path) -> dict[str, Any]:
+        reading, first = self.reading, next((s for s in self.reading.sources if s is not None), None)
+        kept, read = int(keep.sum()), sum(reading.read)
+        if any(part.kind == "version" for part in self.parts):
+            read = len(self.rows)  # of a mix, what was drawn
+        facts = _container(first) if first else {"container": "mix", "inner": "mix", "words": "Mix", "unit": "Row"}
+        columns = first.columns if first else []
+        split = split_column(columns)
+        shape = format_of(reading.chosen, list(_first_values(first))) if first else ""
+        report = {
+            "name": self.parts[0].name,
+            **facts,
+            "format": shape,
+            "columns": columns,
+            "odd": first.odd if first else {},
+            "mapping": reading.chosen,
+            "unused": [column for column in columns if column not in reading.chosen.values() and column != split],
+            "read": read,
+            "kept": kept,
+            "dropped": read - kept,
+            "reasons": [{"kind": kind, **reason.__dict__} for kind, reason in reading.reasons.items()],
+            "mendable": sum(reason.mendable for reason in reading.reasons.values()),
+            "findings": [*self._noticed(first), *_found(findings, keep, self.rows)],
+            "steps": [effect.as_dict() for effect in reading.effects],
+            "held_out": int(np.count_nonzero(np.array(self.held_out, dtype=bool) & keep)),
+            "warnings": self._warnings(first),
+            "turns": {"total": self.turns[0], "average": round(self.turns[0] / max(1, len(self.rows)), 1),
+                      "most": self.turns[1]},
+            "sources": [self._source(place, part) for place, part in enumerate(self.parts)],
+            "mixed": first is None,
+        }  # fmt: skip
+        if not kept:
+            report.update(problem=self._nothing(), remedy="Map other columns, or fill them in.")
+        if self.before is not None and kept <= _COMPARED:
+            report["difference"] = difference(self.before, out / "data.parquet")
+        return report
+
+    def _source(self, place: int, part: Part) -> dict[str, Any]:
+        sha256 = sha256_file(part.path)
+        return {"name": part.name, "sha256": sha256, "split": part.split, "kind": part.kind, "weight": part.weight,
+                "cap": part.cap, "read": self.reading.read[place]}  # fmt: skip
+
+    def _noticed(self, source: Source | None) -> list[dict[str, Any]]:
+        """What the reading itself found worth a look."""
+        found = []
+        cleaned = self.reading.cleaned
+        if cleaned.count:
+            found.append(_finding("control_characters", cleaned))
+        for effect in self.reading.kinds.mixed():
+            found.append({**_finding("mixed_types", effect), "facts": effect.step})
+        if source is not None and any("columns are called" in words for words in source.warnings):
+            found.append({"kind": "equal_columns", "count": 1, "rows": [], "examples": [], "facts": {}})
+        return found
+
+    def _warnings(self, source: Source | None) -> list[str]:
+        warnings = list(source.warnings) if source else []
+        cleaned = self.reading.cleaned
+        if cleaned.count:
+            rows = ", ".join(f"{row:,}" for row in cleaned.rows)
+            warnings.append(f"{self.reading.odd:,} control characters were taken out (rows {rows}).")
+        return warnings
+
+    def _nothing(self) -> str:
+        reasons, read = self.reading.reasons, sum(self.reading.read)
+        if reasons and all(kind.startswith("empty:") for kind in reasons):
+            return f"0 of {read:,} rows have text in {' and '.join(self.reading.chosen.values())}."
+        first = next(iter(reasons.values())).first if reasons else ""
+        return f"0 of {read:,} rows can be used. {first}".strip()
 
 
-def _example(record: Record, chosen: dict[str, str], counts: _Counts) -> str:
-    """A row as the JSON text of its messages, cleaned. Raises `Unusable`."""
-    if record.fault:
-        raise record.fault
-    messages = to_messages(record.values, chosen)
-    cleaned = 0
-    for message in messages:
-        message["content"], odd = clean(message["content"])
-        cleaned += odd
-    if cleaned:
-        counts.cleaned += cleaned
-        if len(counts.cleaned_rows) < _NAMED_ROWS:
-            counts.cleaned_rows.append(record.number)
-    return _AS_JSON(messages).encode("utf-8", "replace").decode()
+def _part(raw: Mapping[str, Any]) -> Part:
+    return Part(
+        Path(raw["source"]), str(raw["name"]), raw.get("split"), raw.get("kind", "file"),
+        float(raw.get("weight", 1.0)), raw.get("cap"),
+    )  # fmt: skip
 
 
-def _learnt_role(chosen: dict[str, str]) -> str:
-    return "messages" if "messages" in chosen else "completion"
+def _first_values(source: Source) -> Iterator[dict[str, Any]]:
+    return (record.values for record in islice(source.records(), _SAMPLES) if record.fault is None)
 
 
-def _nothing(counts: _Counts, chosen: dict[str, str]) -> str:
-    first = next(iter(counts.reasons.values())).first if counts.reasons else ""
-    if counts.reasons and all(kind.startswith("empty:") for kind in counts.reasons):
-        return f"0 of {counts.read:,} rows have text in {' and '.join(chosen.values())}."
-    return f"0 of {counts.read:,} rows can be used. {first}".strip()
+def _finding(kind: str, effect: Effect) -> dict[str, Any]:
+    return {"kind": kind, "count": effect.count, "rows": effect.rows, "examples": [], "facts": {}}
 
 
-def _report(source: Source, chosen: dict[str, str], counts: _Counts) -> dict[str, Any]:
-    warnings = list(source.warnings)
-    if counts.cleaned:
-        rows = ", ".join(f"{n:,}" for n in counts.cleaned_rows)
-        warnings.append(f"{counts.cleaned:,} control characters were taken out (rows {rows}).")
-    unused = [c for c in source.columns if c not in chosen.values() and c != split_column(source.columns)]
-    return {
-        "name": source.name,
-        "container": source.kind,
-        "encoding": source.encoding,
-        "delimiter": source.delimiter,
-        "words": source.words,
-        "columns": source.columns,
-        "mapping": chosen,
-        "unused": unused,
-        "read": counts.read,
-        "kept": counts.kept,
-        "dropped": counts.read - counts.kept,
-        "reasons": [
-            {"kind": kind, "first": reason.first, "count": reason.count, "rows": reason.rows}
-            for kind, reason in counts.reasons.items()
-        ],
-        "held_out": counts.eval,
-        "warnings": warnings,
-    }
+def _found(findings: Sequence[Finding], keep: "np.ndarray[Any, Any]", rows: Sequence[int]) -> list[dict[str, Any]]:
+    """The findings among what stays: rows of the file, and `examples`, their places (from 0) in the data."""
+    places = np.cumsum(keep) - 1
+    found = []
+    for finding in findings:
+        left = [place for place in finding.ordinals.tolist() if keep[place]]
+        if left:
+            named = left[:_NAMED]
+            found.append({
+                "kind": finding.kind, "count": len(left), "rows": [rows[place] for place in named],
+                "examples": [int(places[place]) for place in named], "facts": finding.facts,
+            })  # fmt: skip
+    return found
+
+
+def difference(before: Path, after: Path) -> dict[str, int]:
+    """How many examples of two versions are the same, were added, are gone."""
+    old, new = _hashes(before), _hashes(after)
+    same = sum(min(count, new.get(one, 0)) for one, count in old.items())
+    return {"same": same, "added": sum(new.values()) - same, "gone": sum(old.values()) - same}
+
+
+def _hashes(path: Path) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    with pq.ParquetFile(path) as file:
+        names = [name for name in COLUMNS if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+            for row in batch.to_pylist():
+                one = hash(tuple(row.get(name) for name in COLUMNS))
+                counts[one] = counts.get(one, 0) + 1
+    return counts

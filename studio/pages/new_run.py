@@ -15,11 +15,11 @@ from studio.ui import live, run_form
 from studio.ui.fields import Choice, field, told
 from studio.ui.frame import QUIET, page
 from studio.ui.going import address, go_to
-from studio.ui.mapping import Intake, draw_intake, wire_intake
+from studio.ui.intake import Intake
 from studio.ui.markup import NOTHING, Markup, cardhead, head, html, join, link, muted, note
 from studio.ui.models import Book, about_model, choices, facts_or_none
 from studio.ui.notices import note_of, with_note
-from studio.ui.outlook import Outlook, outlook, refused, waiting
+from studio.ui.outlook import Outlook, chosen, outlook, refused, waiting
 from studio.ui.run_form import GROUPS, KNOBS, REVISION
 
 NOT_ASKED = "It is looked up when you choose it again or press Start."
@@ -61,9 +61,9 @@ class Form:
     def dataset_card(self) -> None:
         """Card 2."""
         with gr.Column(elem_classes="ts-card"):
-            html(cardhead(numbered(2, "Dataset"), link("Look inside", "/datasets")))
+            self.inside = html(dataset_head(""))
             self.dataset = Choice([], label="From your datasets", interactive=True)
-            self.intake = draw_intake()
+            self.intake = Intake()
 
     def settings_card(self) -> list[Any]:
         """Card 3: the settings in the order of `KNOBS`."""
@@ -85,6 +85,11 @@ class Form:
 def numbered(number: int, title: str) -> Markup:
     """A card's title with its number."""
     return Markup("<i>{}</i>{}").format(number, title)
+
+
+def dataset_head(address_: str) -> Markup:
+    """The title of the dataset's card, with the way to what is chosen."""
+    return cardhead(numbered(2, "Dataset"), link("Look inside", address_ or "/datasets"))
 
 
 def first_look(book: Book, repo: str, revision: str) -> Markup:
@@ -152,6 +157,11 @@ class Desk:
         seen = panel_of(self.services, self.book, owner_of(request), values)
         return [str(seen.panel), gr.update(interactive=seen.may_start), str(seen.why)]
 
+    def inside(self, version_id: Any, request: gr.Request) -> str:
+        """The way to the dataset that is chosen now."""
+        found = chosen(self.services, owner_of(request), str(version_id or "") or None)
+        return str(dataset_head(address("/datasets", id=found.dataset_id, version=found.id) if found else ""))
+
     def chosen(self, made: str, request: gr.Request) -> Any:
         """The dataset that was just made, chosen among the person's."""
         if not made:
@@ -195,5 +205,7 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     triggers = [form.model.input, revision.submit, revision.blur]
     looked = gr.on(triggers, desk.look, [form.model, revision], form.about, **last)
     looked.then(followed, inputs, panel, **last)
-    wire_intake(form.intake, desk.services).then(desk.chosen, form.intake.made, form.dataset, **QUIET)
+    for event in form.intake.wire(desk.services):
+        event.then(desk.chosen, form.intake.made, form.dataset, **QUIET)
+    form.dataset.change(desk.inside, form.dataset, form.inside, **QUIET)
     form.start.click(desk.begin, [form.key, form.name, form.after, *inputs], [form.faults, form.start], **QUIET)

@@ -6,6 +6,7 @@ from typing import Any
 from studio.core.config import RunConfig, parse_config
 from studio.core.errors import Fault, Faults, NotFound
 from studio.core.estimate import Plan, plan
+from studio.core.findings import severity
 from studio.core.models import ModelFacts
 from studio.core.services import Services
 from studio.core.states import ENDED
@@ -13,7 +14,9 @@ from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases.forecast import Forecast, forecast
 from studio.core.use_cases.submit import model_faults
 from studio.ui import live
-from studio.ui.markup import Markup, Text, cardhead, facts, join, muted, note
+from studio.ui.findings_view import ordered, title_of
+from studio.ui.going import address
+from studio.ui.markup import NOTHING, Markup, Text, cardhead, facts, join, link, muted, note
 from studio.ui.units import about, count
 
 TITLE = "What will happen"
@@ -48,7 +51,8 @@ def outlook(
     seen = forecast(services, owner, raw, version_id, found)
     if seen.faults or seen.plan is None:
         return refused(list(seen.faults))
-    return Outlook(drawn(seen.plan, seen, config), True, line(services, owner))
+    panel = join([drawn(seen.plan, seen, config), worth_a_look(dataset)])
+    return Outlook(panel, True, line(services, owner))
 
 
 def chosen(services: Services, owner: str, version_id: str | None) -> DatasetVersion | None:
@@ -119,8 +123,9 @@ def warnings(counts: dict[str, Any], max_length: int) -> Markup:
     """What a person should know of the examples before they start."""
     notes = []
     if counts.get("cut"):
-        tokens = count(counts.get("cut_tokens", 0), "token")
-        text = f"They lose {tokens} at the end. The longest has {count(counts['longest'], 'token')}."
+        tokens, longest = count(counts.get("cut_tokens", 0), "token"), count(counts["longest"], "token")
+        lost = "They are left out" if counts.get("overlong") == "drop" else f"They lose {tokens} at the end"
+        text = f"{lost} (see Too long examples). The longest has {longest}."
         title = f"{count(counts['cut'], 'example')} longer than {count(max_length, 'token')}"
         notes.append(note("warn", title, text))
     if counts.get("nothing_learnt"):
@@ -133,6 +138,21 @@ def warnings(counts: dict[str, Any], max_length: int) -> Markup:
         text = "They do not teach the model when to stop."
         notes.append(note("warn", f"{count(counts['no_end'], 'answer')} without a learnt end", text))
     return join(notes)
+
+
+def worth_a_look(dataset: DatasetVersion) -> Markup:
+    """What was found in the data, in one line, with the way to it."""
+    found = [one for one in ordered(dataset.report.get("findings", [])) if severity(one["kind"]) != "plain"]
+    if not found:
+        return NOTHING
+    there = link("Look\u00a0at\u00a0it", address("/datasets", id=dataset.dataset_id, version=dataset.id))
+    grave = severity(found[0]["kind"]) == "bad"
+    more = f" And {count(len(found) - 1, 'more thing')}." if len(found) > 1 else ""
+    return note(
+        "bad" if grave else "warn",
+        title_of(found[0]),
+        Markup("{}{} {}").format("It is learnt as it stands.", more, there),
+    )
 
 
 def line(services: Services, owner: str) -> Markup:

@@ -22,22 +22,28 @@ class Sight:
         """Nothing is kept yet."""
         self._services = services
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, int], dict[str, Any]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, int, int], dict[str, Any]] = OrderedDict()
 
-    def config(self, repo: str) -> RunConfig:
-        """The defaults with a base model that is here; the starter model where `repo` is not one of those."""
+    def config(self, repo: str, longest: int) -> RunConfig:
+        """The defaults with a base model that is here (else the starter model) and examples cut at `longest` tokens."""
         refs = {ref.repo: ref for ref in here(self._services.settings)}
         chosen = refs.get(repo) or refs[STARTER_REPO]
-        return parse_config({"base": {"repo": chosen.repo, "revision": chosen.revision}})
+        base = {"repo": chosen.repo, "revision": chosen.revision}
+        return parse_config({"base": base, "training": {"max_length": longest}})
 
-    def example(self, dataset: DatasetVersion, repo: str, index: int) -> dict[str, Any]:
+    def facts(self, repo: str, longest: int) -> dict[str, Any]:
+        """What a finding of the model depends on: `repo` and `revision` of the one that is here, and `max_length`."""
+        config = self.config(repo, longest)
+        return {"repo": config.base.repo, "revision": config.base.revision, "max_length": config.training.max_length}
+
+    def example(self, dataset: DatasetVersion, repo: str, longest: int, index: int) -> dict[str, Any]:
         """The preview of example `index` (from 0). Raises `StudioError`, for a starter model that is not here too."""
-        key = (dataset.id, repo, index)
+        key = (dataset.id, repo, longest, index)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        config = self.config(repo)
+        config = self.config(repo, longest)
         folder = tokenizer_folder(config.base.repo, config.base.revision, self._services.settings)
         request = {
             "do": "preview",
@@ -53,7 +59,6 @@ class Sight:
                 self._kept.popitem(last=False)
         return found
 
-    def lengths(self, dataset: DatasetVersion, repo: str) -> tuple[dict[str, Any], int]:
-        """The counts of all examples, and at how many tokens they are cut. Raises `StudioError`."""
-        config = self.config(repo)
-        return count(self._services, dataset, config), config.training.max_length
+    def lengths(self, dataset: DatasetVersion, repo: str, longest: int) -> dict[str, Any]:
+        """The counts of all examples, cut at `longest` tokens. Raises `StudioError`."""
+        return count(self._services, dataset, self.config(repo, longest))

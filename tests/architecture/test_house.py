@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.cli import app
+from studio.cli import app, data
 from studio.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -33,8 +33,9 @@ def test_the_readme_lists_every_setting_with_its_words_and_nothing_else() -> Non
 
 
 def test_the_readme_lists_every_command_and_nothing_else() -> None:
-    listed = set(re.findall(r"^\| `tunesmith (\w+)", README, re.MULTILINE))
-    assert listed == {command.callback.__name__ for command in app.registered_commands if command.callback}
+    listed = set(re.findall(r"^\| `tunesmith ((?:data )?\w+)", README, re.MULTILINE))
+    ours = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert listed == ours | {f"data {command.name}" for command in data.registered_commands}
 
 
 def test_the_readme_tree_names_every_folder_and_top_file_that_is_there() -> None:

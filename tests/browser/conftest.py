@@ -39,15 +39,15 @@ class Studio:
 
 
 @contextmanager
-def running(data_dir: Path, seeded: bool) -> Iterator[Studio]:
-    """`tunesmith web` on a free port until the block ends. No worker: nothing is trained."""
+def running(data_dir: Path, seeded: bool, **more: str) -> Iterator[Studio]:
+    """`tunesmith web` on a free port until the block ends, with `more` in its environment. No worker."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     services = open_services(Settings(data_dir=data_dir))
     runs = seed(services) if seeded else {}
     ours = {"TUNESMITH_DATA_DIR": str(data_dir), "TUNESMITH_PORT": str(port), "HF_HUB_OFFLINE": "1"}
-    environment = {**os.environ, **ours, "HF_HOME": str(data_dir / "hf")}
+    environment = {**os.environ, **ours, "HF_HOME": str(data_dir / "hf"), **more}
     process = subprocess.Popen([sys.executable, "-m", "studio", "web"], env=environment, cwd=ROOT)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process)

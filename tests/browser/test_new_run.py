@@ -40,11 +40,10 @@ def test_a_file_its_mapping_and_start_are_three_clicks_to_one_queued_run(
     expect(start).to_be_disabled()
     expect(page.get_by_text("Start waits for a dataset.")).to_be_visible()
     drop(page, write_orders(tmp_path))
-    expect(page.get_by_text("orders.csv was read")).to_be_visible()
-    expect(page.get_by_label("Asked")).to_have_value("spoken")
-    expect(page.get_by_label("Learnt", exact=True)).to_have_value("order_json")
-    expect(page.get_by_text("till_no is not used")).to_be_visible()
+    expect(page.get_by_text("4 of 40 rows can not be used as they are")).to_be_visible()
     accept(page)
+    expect(page.get_by_text("Read as Question and answer: CSV, commas, UTF-8.")).to_be_visible()
+    expect(page.get_by_text("order_json is learnt")).to_be_visible()
     expect(page.get_by_text("36 examples. 4 rows left out.")).to_be_visible()
     expect(page.get_by_text("4 held out to check")).to_be_visible()
     expect(page.get_by_text("Learnt tokens")).to_be_visible()
@@ -125,11 +124,14 @@ def test_a_wrong_file_is_refused_in_words_and_the_form_stays(
     assert len(tiny.services.datasets.of(LOCAL_USER)) == before
 
 
-def test_a_file_without_an_answer_column_asks_for_one(tiny: Studio, open_page: Open, tmp_path: Path) -> None:
+def test_a_kind_that_lacks_a_column_asks_for_one(tiny: Studio, open_page: Open, tmp_path: Path) -> None:
     page = ready(open_page(f"{tiny.url}/new"))
     path = tmp_path / "one.csv"
-    path.write_text("text\nhello\nworld\n")
+    path.write_text("anything\nhello there\nworld of wonders\n")
     drop(page, path)
+    page.get_by_label("What it is").click()
+    page.get_by_role("option", name="Question and answer").click()
+    expect(page.get_by_label("Asked", exact=True)).to_have_value("anything")
     page.get_by_role("button", name="Use this file").click()
     expect(page.get_by_text("No column is chosen for Learnt.")).to_be_visible()
     expect(page.get_by_role("button", name="Use this file")).to_be_visible()

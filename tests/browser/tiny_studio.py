@@ -20,14 +20,14 @@ MAPPING = {"prompt": "spoken", "completion": "order_json", "system": ""}
 
 
 @contextmanager
-def tiny_studio(data_dir: Path) -> Iterator[Studio]:
-    """The web process with a tiny starter model, a worker that counts as seen, and nothing else."""
+def tiny_studio(data_dir: Path, **more: str) -> Iterator[Studio]:
+    """The web process with a tiny starter model, a worker that counts as seen, and `more` in its environment."""
     starter = make_tiny_model(data_dir / "models" / "starter")
     config = starter / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 8192}))
     facts = {"source": "wheel", "revision": "tiny", "sha256": "0" * 64}
     (starter / "source.json").write_text(json.dumps(facts))
-    with running(data_dir, seeded=False) as studio:
+    with running(data_dir, seeded=False, **more) as studio:
         see_machine(studio.services)
         yield studio
 
@@ -43,21 +43,31 @@ def write_orders(folder: Path, rows: int = 40, name: str = "orders.csv") -> Path
     return path
 
 
+def bring(services: Services, path: Path, mapping: dict[str, str]) -> DatasetVersion:
+    """A file as a dataset."""
+    return import_file(services, LOCAL_USER, path, path.name, mapping)
+
+
 def add_orders(services: Services, folder: Path) -> DatasetVersion:
     """The orders as a dataset."""
-    path = write_orders(folder)
-    return import_file(services, LOCAL_USER, path, path.name, MAPPING)
+    return bring(services, write_orders(folder), MAPPING)
 
 
-def drop(page: Page, path: Path) -> None:
-    """Drop a file at the page's place for one."""
-    page.locator(".ts-drop input[type=file]").set_input_files(path)
+def drop(page: Page, path: Path, drawer: str = "") -> None:
+    """Drop a file at the page's place for one, or at the one in the drawer of that name."""
+    places = page.locator(".ts-drawer", has_text=drawer) if drawer else page
+    place = places.locator(".ts-drop input[type=file]").first
+    place.set_input_files(path)
 
 
 def accept(page: Page) -> None:
-    """Accept the mapping of the dropped file."""
-    page.get_by_role("button", name="Use this file").click()
-    expect(page.get_by_text("is a dataset now")).to_be_visible()
+    """Go on with the dropped file: it needs no answer, or its bad rows are left out."""
+    without = page.get_by_role("button", name="Use it without")
+    made = page.get_by_text("is a dataset now")
+    expect(without.or_(made)).to_be_visible()
+    if without.is_visible():
+        without.click()
+    expect(made).to_be_visible()
 
 
 def fits(page: Page, width: int) -> bool:

@@ -14,7 +14,7 @@ from studio.core.migrate import MIGRATIONS, prepare_data_dir
 from studio.core.services import Services, open_services
 from studio.core.settings import Settings
 from studio.core.stores.users import LOCAL_USER
-from studio.core.use_cases import steer
+from studio.core.use_cases import steer, versions
 from studio.core.use_cases.upload import import_file
 
 
@@ -25,6 +25,18 @@ def want_engine(services: Services) -> None:
 
 
 MAPPING = {"prompt": "asked", "completion": "answer"}
+TWICE = {"do": "drop", "kind": "duplicate"}
+
+
+def repair_and_delete(services: Services, path: str) -> None:
+    """A dataset's whole life: made, repaired, taken back, repaired again, deleted with its files."""
+    first = import_file(services, LOCAL_USER, Path(path), "life.csv", MAPPING)
+    newest = versions.of(services, LOCAL_USER, first.dataset_id)[0]
+    repaired = versions.repair(services, LOCAL_USER, newest.id, TWICE) if newest.number == 1 else newest
+    versions.undo(services, LOCAL_USER, repaired.id, 0)
+    versions.delete(services, LOCAL_USER, first.dataset_id, sure=True)
+
+
 DEEDS: dict[str, Callable[..., object]] = {
     "stop": lambda s, run: steer.stop_run(s, LOCAL_USER, run),
     "hold": lambda s, run: steer.hold_run(s, LOCAL_USER, run, True),
@@ -34,7 +46,7 @@ DEEDS: dict[str, Callable[..., object]] = {
     "pause": lambda s: steer.pause_queue(s, LOCAL_USER, True),
     "resume": lambda s: steer.pause_queue(s, LOCAL_USER, False),
     "delete": lambda s, run: steer.delete_run(s, LOCAL_USER, run),
-    "import": lambda s, path: import_file(s, LOCAL_USER, Path(path), "again.csv", MAPPING),
+    "life": repair_and_delete,
     "engine": want_engine,
     "open": lambda s: None,  # opening the records is the deed
 }

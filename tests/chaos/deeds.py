@@ -90,13 +90,13 @@ def delete(stage: Stage, point: str, run: Run) -> None:
     wait_until(lambda: not stage.services.artifacts.run_dir(run.id).exists(), 30)
 
 
-def new_file(stage: Stage, point: str, run: Run) -> None:
-    """A file is imported, and again after the kill."""
+def dataset_life(stage: Stage, point: str, run: Run) -> None:
+    """A dataset is made, repaired, taken back and deleted; again after the kill."""
     path = stage.folder / f"{time.monotonic_ns()}.csv"
     path.write_text(f"asked,answer\nWhat is {path.stem}?,A number.\n" * 3)
     stage.arm(point)
     for _ in range(2):
-        stage.client("import", str(path))
+        stage.client("life", str(path))
 
 
 def playground(stage: Stage, point: str, run: Run) -> None:
@@ -140,7 +140,7 @@ def first_open(stage: Stage, point: str, run: Run) -> None:
 DEEDS: dict[str, Deed] = {
     "line": line,
     "delete": delete,
-    "dataset": new_file,
+    "dataset": dataset_life,
     "engine": playground,
     "backup": back_up,
     "restore": restore,

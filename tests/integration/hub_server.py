@@ -1,8 +1,9 @@
-"""A small Hub on loopback that speaks the real one's HTTP API: model info, tree, resolve, error codes, and faults."""
+"""A small Hub on loopback that speaks the real one's HTTP API: info of models and datasets, resolve, errors, faults."""
 
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,17 +11,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-LARGE = ".safetensors"
+LARGE = (".safetensors", ".parquet", ".arrow", ".gz", ".zst")
 
 
 @dataclass
 class Repo:
-    """A model on the stand-in Hub; its commit is a hash of the files."""
+    """A model or dataset on the stand-in Hub; its commit is a hash of the files. `readers`: tokens that may read."""
 
     files: dict[str, bytes]
     gated: bool = False
     private: bool = False
     licence: str = "apache-2.0"
+    readers: tuple[str, ...] = ()
 
     @property
     def commit(self) -> str:
@@ -33,9 +35,15 @@ class Repo:
 
 @dataclass
 class Hub:
-    """The models, the faults to come, and what was asked. `fail`: statuses for the next requests; `cut`: bytes kept."""
+    """The repos, the faults to come, and what was asked. `fail`: statuses for the next requests; `cut`: bytes kept;
+    `redirect`: where files really are; `pause`: seconds between pieces of 64 KB; `sent`: bytes of files that went out.
+    """
 
     repos: dict[str, Repo] = field(default_factory=dict)
+    datasets: dict[str, Repo] = field(default_factory=dict)
+    redirect: dict[str, str] = field(default_factory=dict)
+    pause: float = 0
+    sent: int = 0
     fail: list[int] = field(default_factory=list)
     cut: dict[str, list[int]] = field(default_factory=dict)
     flip: set[str] = field(default_factory=set)
@@ -67,6 +75,7 @@ def serving(repos: dict[str, Repo]) -> Iterator[Hub]:
 
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
+    kind = "models"
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None:
@@ -86,16 +95,26 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(self.hub.fail.pop(0), b"")
             return
         parts = path.strip("/").split("/")
-        if parts[:2] == ["api", "models"] and len(parts) >= 4:
+        self.kind = "datasets" if "datasets" in parts[:2] else "models"
+        if parts[0] == "datasets":
+            parts = parts[1:]
+        if parts[0] == "api" and parts[1] in ("models", "datasets") and len(parts) >= 4:
             self._api("/".join(parts[2:4]), parts[4:])
         elif len(parts) >= 5 and parts[2] == "resolve":
             self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         else:
             self._error(404, "RepoNotFound")
 
+    @property
+    def _token(self) -> str:
+        return (self.headers.get("authorization") or "").removeprefix("Bearer ")
+
     def _api(self, name: str, rest: list[str]) -> None:
         repo = self._repo(name, rest[1] if len(rest) > 1 else "main")
         if repo is None:
+            return
+        if rest and rest[0] == "auth-check":
+            self._error(403, "GatedRepo") if self._is_closed(repo) else self._json({})
             return
         if rest and rest[0] == "tree":
             self._json([_entry(path, data, "path") for path, data in repo.files.items()])
@@ -109,30 +128,39 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self._repo(name, revision)
         if repo is None:
             return
-        if repo.gated:
-            self._error(401, "GatedRepo")
+        if self._is_closed(repo):
+            self._error(403 if self._token else 401, "GatedRepo")
         elif path not in repo.files:
             self._error(404, "EntryNotFound")
+        elif path in self.hub.redirect:
+            self._answer(302, b"", {"Location": self.hub.redirect[path]})
         else:
             self._file(repo, path)
 
+    def _is_closed(self, repo: Repo) -> bool:
+        return repo.gated and self._token not in repo.readers
+
     def _file(self, repo: Repo, path: str) -> None:
         data = repo.files[path]
-        start = int((self.headers.get("range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+        first, _, last = (self.headers.get("range") or "bytes=0-").removeprefix("bytes=").partition("-")
+        start, end = int(first), int(last) + 1 if last else len(data)
         sent = data[:-1] + bytes([data[-1] ^ 1]) if path in self.hub.flip else data
         headers = {"ETag": f'"{_etag(path, data)}"', "X-Repo-Commit": repo.commit, "Accept-Ranges": "bytes"}
         if path.endswith(LARGE):
             headers |= {"X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{_etag(path, data)}"'}
-        if start:
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        if start or last:
+            headers["Content-Range"] = f"bytes {start}-{min(end, len(data)) - 1}/{len(data)}"
         keep = None
         if self.command == "GET" and self.hub.cut.get(path):
             keep = self.hub.cut[path].pop(0)
-        self._answer(206 if start else 200, sent[start:], headers, keep)
+        self._answer(206 if start or last else 200, sent[start:end], headers, keep)
 
     def _repo(self, name: str, revision: str) -> Repo | None:
-        repo = self.hub.repos.get(name)
-        if repo is None or repo.private:
+        repo = (self.hub.datasets if self.kind == "datasets" else self.hub.repos).get(name)
+        if self._token == "hf_wrong":
+            self._answer(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
+            return None
+        if repo is None or (repo.private and self._token not in repo.readers):
             self._error(401, "RepoNotFound")  # as the real one answers without a token, so as to betray nothing
             return None
         if revision not in {"main", repo.commit}:
@@ -152,9 +180,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body if keep is None else body[:keep])
+            self._write(body if keep is None else body[:keep])
         if keep is not None:
             self.close_connection = True
+
+    def _write(self, body: bytes) -> None:
+        for place in range(0, len(body), 1 << 16) if self.hub.pause else [0]:
+            piece = body[place : place + (1 << 16)] if self.hub.pause else body
+            try:
+                self.wfile.write(piece)
+            except OSError:  # the other side has gone
+                return
+            self.hub.sent += len(piece)
+            time.sleep(self.hub.pause)
 
 
 def _etag(path: str, data: bytes) -> str:
@@ -164,7 +202,13 @@ def _etag(path: str, data: bytes) -> str:
 
 
 def _entry(path: str, data: bytes, key: str) -> dict[str, Any]:
-    entry: dict[str, Any] = {key: path, "size": len(data), "oid": _etag(path, data), "type": "file"}
+    entry: dict[str, Any] = {
+        key: path,
+        "size": len(data),
+        "oid": _etag(path, data),
+        "blobId": _etag(path, data),
+        "type": "file",
+    }
     if path.endswith(LARGE):
         digest = hashlib.sha256(data).hexdigest()
         entry["lfs"] = {"size": len(data), "oid": digest, "sha256": digest, "pointerSize": 130}

@@ -8,10 +8,10 @@ import pytest
 
 from studio.core.catalog import STARTER_REPO
 from studio.core.config import Knob, knobs, parse_config
-from studio.core.errors import Faults, NotFound, Refused, StudioError
+from studio.core.errors import Faults, NotFound, Refused
 from studio.core.services import Services
 from studio.core.stores.users import LOCAL_USER
-from studio.ui import chat_view, mapping, run_form
+from studio.ui import chat_view, run_form
 from studio.ui.fields import bounds_of, empty_faults, help_of, nested, step_of, values_of
 from studio.ui.models import size_words
 from studio.ui.outlook import outlook, warnings
@@ -97,24 +97,6 @@ def test_warnings_say_what_is_lost() -> None:
     assert "1 example with nothing to learn" in words
     assert "2 answers without a learnt end" in words
     assert warnings({}, 512) == ""
-
-
-def test_a_mapping_needs_both_sides_and_what_the_tab_sends_may_be_anything() -> None:
-    assert mapping.mapping_of({"chat": "m"}, ["", "", ""]) == {"messages": "m"}
-    assert mapping.mapping_of({}, ["a", "b", None]) == {"prompt": "a", "completion": "b", "system": ""}
-    with pytest.raises(StudioError, match="Learnt"):
-        mapping.mapping_of({}, ["a", "", ""])
-    assert mapping.read_seen("[1]") == mapping.read_seen("nonsense") == mapping.read_seen("") == {}
-
-
-def test_every_column_is_named_and_none_is_taken_for_markup() -> None:
-    seen = {"columns": ["<i>", "b", "split", "till"], "split": "split", "first": ["<b>x</b>", "y", "train", "1"]}
-    words = mapping.meaning_of(seen, ["<i>", "b", ""])
-    assert "<code>&lt;i&gt;</code> is asked" in words
-    assert '<code class="learnt">b</code> is learnt' in words
-    assert "<code>till</code> is not used" in words
-    assert "<code>split</code> says what is held out" in words
-    assert "&lt;b&gt;x&lt;/b&gt;" in words
 
 
 def preview(**more: Any) -> dict[str, Any]:

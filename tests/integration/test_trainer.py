@@ -41,7 +41,7 @@ def tuner_of(work: Job) -> Tuner:
     """The trainer as the phases build it."""
     recorder, chat = Recorder(), load_chat(work.model_folder)
     look, meter, saver = StopLook(recorder), Meter(), Saver(work, recorder)
-    found = prepare(work.data_parquet, chat.template, chat.encoder, work.config.training)
+    found = prepare(work.data_parquet, chat, work.config.training)
     watch = Watch(recorder, meter, look, saver, 0.0)
     return build(work, load(work), found, Desk(meter, watch, look, saver, Kept("float32", 1, 0)))
 

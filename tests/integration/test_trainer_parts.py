@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.core.artifacts import Artifacts, new_id
+from studio.core.examples import Example
 from studio.core.services import Services
 from studio.core.stores.claims import claim_run
 from studio.core.stores.datasets import NewDataset
@@ -55,7 +56,7 @@ def test_answers_are_the_same_in_batches_and_one_by_one(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded, chat = load(job(tiny, tmp_path / "none", tmp_path / "run")), load_chat(tiny)
-    asked = questions(chats(9), chat, chat.context)
+    asked = questions([Example(one) for one in chats(9)], chat, chat.context)
     answerer = Answerer(loaded, frozenset(), lambda: None)
     together = answerer.answer(asked)
     monkeypatch.setattr(answers, "BATCH", 1)
@@ -66,9 +67,9 @@ def test_answers_are_the_same_in_batches_and_one_by_one(
 
 def test_a_question_ends_before_the_last_answer_and_fits_the_context(tiny: Path) -> None:
     chat = load_chat(tiny)
-    (asked,) = questions([chats(1)[0]], chat, chat.context)
+    (asked,) = questions([Example(chats(1)[0])], chat, chat.context)
     assert asked.reference == "To Anna." and asked.asked == "And to whom?"
-    assert questions([chats(1)[0]], chat, len(asked.ids)) == []
+    assert questions([Example(chats(1)[0])], chat, len(asked.ids)) == []
 
 
 def test_an_adapter_that_did_not_move_or_is_not_finite_is_no_success() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from studio.core.examples import Example
 from studio.core.template import render
 from studio.core.tokenizer import Chat
 from worker.trainer.load import Loaded
-from worker.trainer.prepare import Messages, by_length
+from worker.trainer.prepare import by_length
 
 BATCH = 32
 SPARE_TOKENS = 8  # beyond the longest reference: an answer that runs on is seen to run on
@@ -38,15 +39,16 @@ class Answered:
     tuned: str
 
 
-def questions(held_out: list[Messages], chat: Chat, context: int) -> list[Question]:
+def questions(held_out: list[Example], chat: Chat, context: int) -> list[Question]:
     """A question for each example that ends in an answer with words; prompts that fill the context are left out."""
     found = []
-    for messages in held_out:
+    for example in held_out:
+        messages = example.messages
         last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=0)
         reference = str(messages[last].get("content") or "").strip()
         if not last or not reference:
             continue
-        prompt = render(chat.template, messages[:last], add_generation_prompt=True).text
+        prompt = render(chat.template, messages[:last], add_generation_prompt=True, tools=example.tools).text
         ids, wanted = chat.encoder.encode(prompt).ids, len(chat.encoder.encode(reference).ids)
         asked = next((str(m.get("content") or "") for m in reversed(messages[:last]) if m["role"] == "user"), "")
         if len(ids) + wanted + SPARE_TOKENS <= context:
@@ -54,12 +56,12 @@ def questions(held_out: list[Messages], chat: Chat, context: int) -> list[Questi
     return found
 
 
-def prompts(held_out: list[Messages]) -> list[dict[str, str]]:
+def prompts(held_out: list[Example]) -> list[dict[str, str]]:
     """The first held-out examples of one question and one answer, for the playground's buttons."""
     found = []
-    for messages in held_out:
-        texts = {str(message["role"]): str(message.get("content") or "") for message in messages}
-        roles = [message["role"] for message in messages if message["role"] != "system"]
+    for example in held_out:
+        texts = {str(message["role"]): str(message.get("content") or "") for message in example.messages}
+        roles = [message["role"] for message in example.messages if message["role"] != "system"]
         if roles == ["user", "assistant"]:
             system = {"system": texts["system"]} if texts.get("system") else {}
             found.append({"asked": texts["user"], "reference": texts["assistant"].strip(), **system})

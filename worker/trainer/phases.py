@@ -75,9 +75,7 @@ class Attempt:
         set_seed(self.job.config.training.seed)
         self.chat = load_chat(self.job.model_folder)
         with Timed(self.seconds, "prepare"):
-            self.data = prepare(
-                self.job.data_parquet, self.chat.template, self.chat.encoder, within(self.job, self.chat)
-            )
+            self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat))
         self.tell_data()
         self.look()
         kept = self.resume.kept if self.resume else None
@@ -103,6 +101,9 @@ class Attempt:
         self.reporter.event("note", "Examples prepared", detail)
         if data.cut:
             self.reporter.event("warning", f"{data.cut} examples were cut", f"They are longer than {length} tokens.")
+        if data.too_long:
+            detail = f"They are longer than {length} tokens."
+            self.reporter.event("warning", f"{data.too_long} examples were left out", detail)
         if data.left_out:
             self.reporter.event("warning", f"{data.left_out} examples were left out", "Nothing in them can be learnt.")
         if data.refused:
@@ -185,7 +186,7 @@ class Attempt:
     def answer(self) -> dict[str, Any]:
         """Both models answer every held-out example."""
         context = self.chat.context or self.job.config.training.max_length
-        asked = questions(self.data.held_out.messages, self.chat, context)
+        asked = questions(self.data.held_out.examples, self.chat, context)
         answerer = Answerer(self.loaded, self.data.stops, self.look)
         start = time.monotonic()
         tuned = answerer.answer(asked)
@@ -219,7 +220,7 @@ class Attempt:
             "base": {"loss": self.base_loss, "exact_match": compared.get("base")},
             "tuned": {"loss": self.tuned_loss, "exact_match": compared.get("tuned")},
             "answers": compared.get("answers", []),
-            "prompts": prompts(self.data.held_out.messages),
+            "prompts": prompts(self.data.held_out.examples),
             "examples": len(self.data.train),
             "held_out": len(self.data.held_out),
             "seconds": round(time.monotonic() - self.began, 2),

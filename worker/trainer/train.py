@@ -23,7 +23,7 @@ from worker.trainer.prepare import Part, Prepared
 from worker.trainer.publish import WEIGHTS
 from worker.trainer.saving import Kept, Saver
 
-OURS = {"eval_share", "eval_steps", "predict_with_generate", "max_length", "checkpoint_seconds"}
+OURS = {"eval_share", "eval_steps", "predict_with_generate", "max_length", "overlong", "checkpoint_seconds"}
 CHECKS = 10
 MOST_CHECK_SHARE = 0.1  # of the work of a run; a check reads forward only, training does about three times that
 
@@ -174,7 +174,7 @@ def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
     """What TRL is told. No hub token ever stands in it: every checkpoint writes it down in clear."""
     training = job.config.training
     passed = training.model_dump(
-        exclude={"eval_share", "eval_steps", "predict_with_generate", "max_length", "checkpoint_seconds"}
+        exclude={"eval_share", "eval_steps", "predict_with_generate", "max_length", "overlong", "checkpoint_seconds"}
     )
     checks = check_every(job, data)
     return SFTConfig(

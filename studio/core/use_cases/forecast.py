@@ -62,6 +62,7 @@ def count(services: Services, dataset: DatasetVersion, config: RunConfig) -> dic
             "data": str(services.artifacts.data_parquet(dataset.id)),
             "model": str(folder),
             "max_length": training.max_length,
+            "overlong": training.overlong,
             "eval_share": training.eval_share,
             "seed": training.seed,
         }

@@ -27,7 +27,8 @@ def quick_seconds(
 def count_name(config: RunConfig) -> str:
     """The name under which the counts of a dataset for a config are kept."""
     training = config.training
-    return json.dumps([config.base.repo, config.base.revision, training.max_length, training.eval_share, training.seed])
+    split = training.eval_share, training.seed
+    return json.dumps([config.base.repo, config.base.revision, training.max_length, training.overlong, *split])
 
 
 def measured_speed(services: Services, owner: str, config: RunConfig) -> float | None:

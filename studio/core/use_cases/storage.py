@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -79,19 +80,21 @@ def finish_removals(artifacts: Artifacts, tombstones: TombstoneStore, now: float
     for run_id in tombstones.unfinished():
         remove(artifacts.run_dir(run_id))
         tombstones.removed(run_id)
-    if not artifacts.runs_dir().is_dir():
-        return
-    folders = list(artifacts.runs_dir().iterdir())
-    known: set[str] | None = None
-    for folder in folders:
-        if folder.name.startswith(GOING):
-            shutil.rmtree(folder, ignore_errors=True)
+    sweep_folders(artifacts.runs_dir(), tombstones.known, now)
+
+
+def sweep_folders(folder: Path, known: Callable[[], set[str]], now: float | None = None) -> None:
+    """Remove what is half removed below `folder`, and folders of ids that are not `known` and older than a minute."""
+    names: set[str] | None = None
+    for one in list(folder.iterdir()) if folder.is_dir() else []:
+        if one.name.startswith(GOING):
+            shutil.rmtree(one, ignore_errors=True)
             continue
-        if not is_id(folder.name) or _age(folder, now) < ORPHAN_SECONDS:
+        if not is_id(one.name) or _age(one, now) < ORPHAN_SECONDS:
             continue
-        known = tombstones.known() if known is None else known
-        if folder.name not in known:
-            remove(folder)
+        names = known() if names is None else names
+        if one.name not in names:
+            remove(one)
 
 
 def _age(folder: Path, now: float | None) -> float:

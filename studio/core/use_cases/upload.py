@@ -2,15 +2,18 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.core.artifacts import is_id, new_id, publish_dir, read_json, sha256_file, write_json
-from studio.core.errors import NotFound, Refused
-from studio.core.reader import ask
+from studio.core.artifacts import is_id, new_id, read_json, sha256_file, write_json
+from studio.core.errors import NotFound
+from studio.core.reader import SCRATCH, ask
 from studio.core.services import Services
-from studio.core.stores.datasets import DatasetVersion, NewDataset
+from studio.core.stores.datasets import DatasetVersion
+from studio.core.use_cases import building
+from studio.core.use_cases.building import Progress, Recipe, Source, Target
 
 KEPT_SECONDS = 24 * 3600
 
@@ -29,6 +32,17 @@ class Inspection:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Upload:
+    """An upload that is there: its folder, and its files as parts of a recipe."""
+
+    folder: Path
+    name: str
+    parts: tuple[Source, ...]
+    origin: dict[str, Any]
+    reading: dict[str, str]
+
+
 def receive(services: Services, owner: str, source: Path, name: str) -> Inspection:
     """Move the file into our store and look into it. Raises `Refused`; then the file is gone again."""
     _sweep(services)
@@ -38,72 +52,99 @@ def receive(services: Services, owner: str, source: Path, name: str) -> Inspecti
     try:
         shutil.move(source, folder / "original")
         write_json(folder / "upload.json", {"owner": owner, "name": name})
-        found = ask({"do": "inspect", "source": str(folder / "original"), "name": name}, services.settings)
+        return inspect(services, owner, upload_id)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def inspect(services: Services, owner: str, upload_id: str) -> Inspection:
+    """What an upload is, by its first file. Raises `Refused`, `NotFound`."""
+    found = find(services, owner, upload_id)
+    first = found.parts[0]
+    request = {"do": "inspect", "source": str(found.folder / first.file), "name": first.name, "reading": found.reading}
+    facts = ask(request, services.settings)
     return Inspection(
-        upload_id,
-        name,
-        found["container"],
-        tuple(found["columns"]),
-        found["mapping"],
-        bool(found["certain"]),
-        tuple(found["sample"]),
-        found,
-    )
+        upload_id, found.name, facts["container"], tuple(facts["columns"]), facts["mapping"], bool(facts["certain"]),
+        tuple(facts["sample"]), facts,
+    )  # fmt: skip
 
 
-def import_upload(services: Services, owner: str, upload_id: str, mapping: dict[str, str]) -> DatasetVersion:
-    """The dataset made from an inspected upload. The same file and mapping again give the first one back."""
+def find(services: Services, owner: str, upload_id: str) -> Upload:
+    """A person's upload. Raises `NotFound`."""
     folder = services.artifacts.upload_dir() / upload_id
     about = read_json(folder / "upload.json") if is_id(upload_id) else None
     if about is None or about["owner"] != owner:
         raise NotFound("The uploaded file is no longer there.", "Drop it again.")
-    version = import_file(services, owner, folder / "original", about["name"], mapping)
-    shutil.rmtree(folder, ignore_errors=True)
+    parts = about.get("parts") or [{"file": "original", "name": about["name"]}]
+    sources = tuple(Source(**part) for part in parts)
+    return Upload(folder, about["name"], sources, about.get("hub") or {}, about.get("reading") or {})
+
+
+def read_as(services: Services, owner: str, upload_id: str, reading: dict[str, str]) -> Inspection:
+    """Look again, read as the person says (`delimiter`, `encoding`, `text_as`, `sheet`); the import will do so too."""
+    folder = find(services, owner, upload_id).folder
+    about = read_json(folder / "upload.json")
+    write_json(folder / "upload.json", {**about, "reading": {name: value for name, value in reading.items() if value}})
+    return inspect(services, owner, upload_id)
+
+
+def draft(
+    services: Services,
+    owner: str,
+    upload_id: str,
+    mapping: dict[str, str],
+    steps: Sequence[dict[str, Any]] = (),
+    on_progress: Progress = lambda _share, _words: None,
+) -> dict[str, Any]:
+    """What would become of all rows: the report of the dataset that `import_upload` would make (`kept` may be 0)."""
+    found = find(services, owner, upload_id)
+    recipe = Recipe(found.parts, mapping, tuple(steps), found.reading)
+    return building.draft(services, owner, recipe, found.folder, on_progress)
+
+
+def import_upload(
+    services: Services,
+    owner: str,
+    upload_id: str,
+    mapping: dict[str, str],
+    steps: Sequence[dict[str, Any]] = (),
+    on_progress: Progress | None = None,
+) -> DatasetVersion:
+    """The dataset made from an inspected upload. The same file and mapping again give the first one back."""
+    found = find(services, owner, upload_id)
+    recipe = Recipe(found.parts, mapping, tuple(steps), found.reading, origin=found.origin)
+    version = _made(services, owner, recipe, found, on_progress)
+    shutil.rmtree(found.folder, ignore_errors=True)
     return version
 
 
 def import_file(services: Services, owner: str, source: Path, name: str, mapping: dict[str, str]) -> DatasetVersion:
-    """A dataset from a file of ours or an upload: read in the sandbox, published whole, then recorded."""
-    sha256 = sha256_file(source)
-    known = services.datasets.same_file(owner, sha256, mapping)
-    if known is not None:
-        return known
-    version_id = new_id()
-    final = services.artifacts.dataset_dir(version_id)
-    building = final.with_name(f".{version_id}.part")
-    building.mkdir(parents=True)
+    """A dataset from a file of ours: read in the sandbox, published whole, then recorded."""
+    folder = services.artifacts.upload_dir() / new_id()
+    folder.mkdir(parents=True, mode=0o700)
     try:
-        request = {"do": "import", "source": str(source), "name": name, "mapping": mapping, "out": str(building)}
-        report = ask(request, services.settings)
-        if report["kept"] < 1:
-            raise Refused(f"{name} has no row that can be learnt from.", "Look at the reasons, or map other columns.")
-        shutil.copyfile(source, building / "original")
-        publish_dir(building, final)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-    return services.datasets.add(
-        NewDataset(
-            owner=owner,
-            version_id=version_id,
-            name=Path(name).name,
-            file_name=name,
-            sha256=sha256,
-            mapping=mapping,
-            report=report,
-            examples=report["kept"],
-            held_out=report["held_out"],
-        )
-    )
+        shutil.copyfile(source, folder / "original")
+        recipe = Recipe((Source("original", name),), {role: column for role, column in mapping.items() if column})
+        return _made(services, owner, recipe, Upload(folder, name, recipe.parts, {}, {}), None)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _made(
+    services: Services, owner: str, recipe: Recipe, found: Upload, on_progress: Progress | None
+) -> DatasetVersion:
+    if len(found.parts) == 1 and not recipe.steps and not recipe.reading:
+        known = services.datasets.same_file(owner, sha256_file(found.folder / found.parts[0].file), recipe.mapping)
+        if known is not None:
+            return known
+    return building.build(services, recipe, found.folder, Target(owner, Path(found.name).name), on_progress)
 
 
 def _sweep(services: Services) -> None:
-    """Forget uploads that nobody mapped within a day."""
+    """Forget uploads that nobody mapped within a day, and what a killed studio left of its reading."""
     folder = services.artifacts.upload_dir()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for old in folder.iterdir():
+    for old in (*folder.iterdir(), *services.settings.data_dir.glob(f"{SCRATCH}*")):
         if time.time() - old.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
