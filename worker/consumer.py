@@ -74,10 +74,19 @@ def _consume(supervisor: Supervisor, machines: MachineStore, keeper: EngineKeepe
         signal.signal(signum, handler)
     keeper.start()
     log.info("worker ready")
+    tidy(supervisor)
     while not supervisor.leaving.is_set():
         sweep(supervisor, machines, bell, upkeep)
         supervisor.leaving.wait(SWEEP_SECONDS)
     consumer.stop(graceful=True)
+
+
+def tidy(supervisor: Supervisor) -> None:
+    """Finish deletions of datasets that a kill cut off."""
+    try:
+        sweep_folders(supervisor.artifacts.datasets_dir(), DatasetStore(supervisor.db).known)
+    except Exception:  # a door: they are tried again at the next start
+        log.exception("datasets are not tidied")
 
 
 def sweep(supervisor: Supervisor, machines: MachineStore, bell: Bell, upkeep: Upkeep) -> None:
@@ -89,7 +98,6 @@ def sweep(supervisor: Supervisor, machines: MachineStore, bell: Bell, upkeep: Up
         if supervisor.next_run() is not None:
             bell.ring_runs()
         finish_removals(supervisor.artifacts, TombstoneStore(supervisor.db))
-        sweep_folders(supervisor.artifacts.datasets_dir(), DatasetStore(supervisor.db).known)
     except StudioError as error:
         if isinstance(error, DiskFull):
             upkeep.full(error)

@@ -87,8 +87,7 @@ def delete(stage: Stage, point: str, run: Run) -> None:
     stage.arm(point)
     stage.client("delete", run.id)
     stage.client("delete", run.id)
-    # The sweep of old dataset folders may have met the point instead: `up` would start the worker again, so do we.
-    wait_until(lambda: stage.start() or not stage.services.artifacts.run_dir(run.id).exists(), 90)
+    wait_until(lambda: not stage.services.artifacts.run_dir(run.id).exists(), 30)
 
 
 def dataset_life(stage: Stage, point: str, run: Run) -> None:
