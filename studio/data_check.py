@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from studio.core.child import Progress
 from studio.core.errors import NotFound, Refused, StudioError
+from studio.core.findings import of_counts
 from studio.core.formats import NEEDED, ROLES
 from studio.core.migrate import prepare_data_dir
 from studio.core.models import is_starter, look_up, ready_folder, tokenizer_folder
-from studio.core.reader import Progress, ask
+from studio.core.reader import ask
 from studio.core.settings import Settings
 
 _SHOWN = 10
@@ -21,8 +23,6 @@ _ENDINGS = {
     **{kind: kind for kind in ("jsonl", "json", "csv", "tsv", "parquet", "arrow", "xlsx", "txt", "zip", "gz", "zst")},
     "ndjson": "jsonl", "feather": "arrow", "md": "txt",
 }  # fmt: skip
-_OF_MODEL = {"too_long": "cut", "no_end_of_turn": "no_end", "refused_by_template": "refused",
-             "nothing_learnt": "nothing_learnt"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,10 @@ def _count(report: dict[str, Any], settings: Settings, asked: Check, data: Path,
     folder = tokenizer_folder(facts.ref.repo, facts.ref.revision, settings)
     request = {"do": "count", "data": str(data), "model": str(folder), "max_length": asked.max_length, "whole": True}
     counts = ask(request, settings, on_progress)
-    rows = counts.pop("rows")
     kept = ("counted", "tokens", "learnt", "cut", "cut_tokens", "longest", "average", "context", "max_length",
             "nothing_learnt", "no_end", "refused", "refused_words", "histogram")  # fmt: skip
     report["tokens"] = {"model": facts.ref.repo, **{name: counts[name] for name in kept}}
-    for kind, name in _OF_MODEL.items():
-        if counts[name]:
-            named = [row for row, _ in rows.get(kind, [])]
-            report["findings"].append({"kind": kind, "count": counts[name], "rows": named})
+    report["findings"] += [_short(finding) for finding in of_counts(counts, {})]
 
 
 def described(report: dict[str, Any]) -> str:

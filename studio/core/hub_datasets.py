@@ -4,14 +4,10 @@
 network nor token and does the parsing. This process only passes names, numbers and places between them.
 """
 
-import json
 import logging
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +15,10 @@ from typing import Any
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-import studio
 from studio.core import hub, reader
 from studio.core.artifacts import Artifacts
-from studio.core.errors import NotFound, Refused, StudioError, Unavailable
+from studio.core.child import as_error, end, start, talk
+from studio.core.errors import Refused, StudioError, Unavailable
 from studio.core.formats import split_of
 from studio.core.hub import HubUnreachable, OnProgress
 from studio.core.settings import Settings
@@ -232,11 +228,11 @@ def _size_words(number: int) -> str:
 def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """The same bytes as ranges that do not touch."""
     whole: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
-        if whole and start <= whole[-1][1]:
-            whole[-1] = whole[-1][0], max(end, whole[-1][1])
+    for first, last in sorted(ranges):
+        if whole and first <= whole[-1][1]:
+            whole[-1] = whole[-1][0], max(last, whole[-1][1])
         else:
-            whole.append((start, end))
+            whole.append((first, last))
     return whole
 
 
@@ -263,16 +259,11 @@ class _Network:
         whole = {**request, "repo": self.repo, "revision": self.revision, "token": self.token,
                  "pauses": self.pauses, "file_bytes": file_bytes}  # fmt: skip
         with tempfile.TemporaryFile() as errors:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "studio.fetching"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd="/", start_new_session=True,
-                env=_environment(),
-            )  # fmt: skip
+            child = start("studio.fetching", errors, _environment())
             try:
-                last = _talk(child, whole, on_progress)
+                last = talk(child, whole, on_progress)
             finally:
-                child.kill()
-                child.wait()
+                end(child)
             if "result" in last:
                 return dict(last["result"])
             if "error" in last:
@@ -283,31 +274,10 @@ class _Network:
 
 
 def _environment() -> dict[str, str]:
-    root = str(Path(studio.__file__).parent.parent)
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return {"PATH": os.defpath, "PYTHONPATH": root, "LANG": "C.UTF-8", "HF_HUB_DISABLE_XET": "1", **passed}
-
-
-def _talk(child: "subprocess.Popen[bytes]", request: dict[str, Any], on_progress: OnProgress | None) -> dict[str, Any]:
-    """The last line of the child, its progress passed on."""
-    assert child.stdin is not None and child.stdout is not None
-    with child.stdout:
-        with suppress(BrokenPipeError), child.stdin:
-            child.stdin.write(json.dumps(request).encode())
-        for line in child.stdout:
-            try:
-                said: dict[str, Any] = json.loads(line)
-            except ValueError:  # cut by a death
-                break
-            if "progress" not in said:
-                return said
-            if on_progress is not None:
-                on_progress(said["progress"], said["words"])
-    return {}
+    return {"HF_HUB_DISABLE_XET": "1", **{name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
 
 
 def _as_error(error: dict[str, Any]) -> StudioError:
     if error.get("reason") == HubUnreachable.reason:
         return HubUnreachable(error["problem"], error.get("remedy", ""))
-    kind = {404: NotFound, 503: Unavailable}.get(int(error.get("status", 422)), Refused)
-    return kind(error["problem"], error.get("remedy", ""), field=error.get("field", ""))
+    return as_error(error)

@@ -4,36 +4,36 @@ The child limits itself (memory, CPU time, file size, open files); here stand th
 child that died. Safe to call from any thread of the web process.
 """
 
-import json
 import logging
-import os
 import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from threading import BoundedSemaphore, Event, Timer
 from typing import IO, Any
 
-import studio
-from studio.core.errors import Conflict, NotFound, Refused, StudioError, Unavailable
+from studio.core.child import Child, Progress, as_error, end, start, talk
+from studio.core.errors import Refused, StudioError, Unavailable
 from studio.core.formats import shown_name
 from studio.core.settings import GIB, Settings
 from studio.core.template import ANOTHER_MODEL, UNSAFE
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[float, str], None]
-_LONGEST_LINE = 64 * 1024 * 1024
 _BEGUN_BYTES = 100_000_000
 # So many children at once, whoever asks: reading whole files, and short looks that never wait behind those.
 _LONG, _SHORT, _PATIENCE_S = BoundedSemaphore(3), BoundedSemaphore(3), 120.0
 _PACKED = (".parquet", ".zip", ".gz", ".zst", ".xlsx", ".arrow")
 _PACKED_TIMES = 10
 SCRATCH = ".reading-"  # how the child's folders for unpacked files are called in the data folder
-_KINDS = {404: NotFound, 409: Conflict, 503: Unavailable}
+_ENVIRONMENT = {
+    # Threads and pools reserve address space, which is limited.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "2",
+    "MALLOC_ARENA_MAX": "2",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "TOKENIZERS_PARALLELISM": "true",
+}
 
 
 def ask(request: dict[str, Any], settings: Settings, on_progress: Progress | None = None) -> dict[str, Any]:
@@ -56,20 +56,20 @@ def _asked(request: dict[str, Any], settings: Settings, on_progress: Progress | 
     cpu = limits["cpu_seconds"]
     home = settings.data_dir if settings.data_dir.is_dir() else None
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home) as scratch:
-        child = _start(errors)
+        child = start("studio.importing", errors, _ENVIRONMENT)
         late = Event()
         clock = Timer(2 * cpu + 30, _too_late, (late, child))
         clock.daemon = True
         clock.start()
         try:
-            last = _talk(child, {"scratch": scratch, **request, "limits": limits}, on_progress)
+            last = talk(child, {"scratch": scratch, **request, "limits": limits}, on_progress)
         finally:
             clock.cancel()
-            _end(child)
+            end(child)
         if "result" in last:
             return dict(last["result"])
         if "error" in last:
-            raise _as_error(last["error"])
+            raise as_error(last["error"])
         raise _death(child.returncode, late.is_set(), request, limits, errors)
 
 
@@ -100,68 +100,9 @@ def _size(part: dict[str, Any]) -> int:
         return 0
 
 
-def _start(errors: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """The child, in its own session, with little in its environment: no token of ours reaches it."""
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "studio.importing"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        cwd="/",
-        start_new_session=True,
-        env={
-            "PATH": os.defpath,
-            "PYTHONPATH": str(Path(studio.__file__).parent.parent),
-            "LANG": "C.UTF-8",
-            # Threads and pools reserve address space, which is limited.
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "RAYON_NUM_THREADS": "2",
-            "MALLOC_ARENA_MAX": "2",
-            "ARROW_DEFAULT_MEMORY_POOL": "system",
-            "TOKENIZERS_PARALLELISM": "true",
-        },
-    )
-
-
-def _talk(child: "subprocess.Popen[bytes]", request: dict[str, Any], on_progress: Progress | None) -> dict[str, Any]:
-    """Ask, pass progress on, and return the last line; an empty dict where the child died before it."""
-    assert child.stdin is not None and child.stdout is not None
-    last: dict[str, Any] = {}
-    with child.stdout:
-        with suppress(BrokenPipeError), child.stdin:
-            child.stdin.write(json.dumps(request).encode())
-        while line := child.stdout.readline(_LONGEST_LINE):
-            try:
-                last = json.loads(line)
-            except ValueError:  # cut in the middle by a death, or longer than any answer of ours
-                return {}
-            if "progress" not in last:
-                break
-            if on_progress is not None:
-                on_progress(last["progress"], last["words"])
-    if "progress" in last or not last:
-        child.wait()
-        return {}
-    return last
-
-
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    """End the child and all it started, and take its exit status."""
-    if child.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-
-def _too_late(late: Event, child: "subprocess.Popen[bytes]") -> None:
+def _too_late(late: Event, child: Child) -> None:
     late.set()
-    _end(child)
-
-
-def _as_error(error: dict[str, Any]) -> StudioError:
-    kind = _KINDS.get(int(error.get("status", 422)), Refused)
-    return kind(error["problem"], error.get("remedy", ""), field=error.get("field", ""))
+    end(child)
 
 
 def _death(code: int, late: bool, request: dict[str, Any], limits: dict[str, int], errors: IO[bytes]) -> StudioError:

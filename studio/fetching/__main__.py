@@ -1,7 +1,7 @@
-"""`python -m studio.fetching`: one JSON request on standard input, JSON lines out, as `studio.importing` speaks.
+"""`python -m studio.fetching`: asked as `studio.core.child` says.
 
-The token of a person comes in the request and lives in this process alone. Lines: `{"progress", "words"}` a few times
-a second, which also tell a parent that wants to stop, then `{"result"}` or `{"error"}`.
+The token of a person comes in the request and lives in this process alone. Its progress, a few times a second, is also
+what tells a parent that wants to stop.
 """
 
 import json
@@ -10,22 +10,22 @@ import resource
 import sys
 import threading
 import traceback
-from typing import Any, TextIO
+from collections.abc import Mapping
+from typing import Any
 
+from studio.core.child import Channel
 from studio.core.errors import StudioError, Unavailable
 
 _BEAT_S = 0.2
 _MEMORY = 1 << 30
 
 
-class Channel:
-    """Standard output, kept for our lines alone. A parent that is gone ends this process."""
+class Beating(Channel):
+    """Says how far the work is a few times a second, whatever it does. A parent that is gone ends this process."""
 
     def __init__(self) -> None:
-        self._out: TextIO = os.fdopen(os.dup(1), "w", encoding="ascii")
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)
+        """It beats from now on."""
+        super().__init__()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._state: tuple[float, str] = 0.0, "Asking the Hub"
@@ -37,19 +37,15 @@ class Channel:
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT_S):
-            share, words = self._state
-            self._say({"progress": round(share, 4), "words": words})
+            self.say_progress(*self._state)
 
-    def last(self, line: dict[str, Any]) -> None:
-        """The last line out."""
-        self._ended.set()
-        self._say(line)
-
-    def _say(self, line: dict[str, Any]) -> None:
+    def say(self, line: Mapping[str, Any]) -> None:
+        """One line out; after the last one there are no beats."""
+        if "progress" not in line:
+            self._ended.set()
         with self._lock:
             try:
-                self._out.write(json.dumps(line) + "\n")
-                self._out.flush()
+                super().say(line)
             except BrokenPipeError:
                 os._exit(1)
 
@@ -65,7 +61,7 @@ def _limit(file_bytes: int) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def _answer(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def _answer(request: dict[str, Any], channel: Beating) -> dict[str, Any]:
     from studio.fetching.hub_files import HubFiles
 
     return HubFiles(request, channel.progress).answer()
@@ -73,17 +69,15 @@ def _answer(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
 
 def main() -> None:
     """Read the request, take the limits, answer."""
-    channel = Channel()
+    channel = Beating()
     request = json.loads(sys.stdin.buffer.read())
     _limit(int(request["file_bytes"]))
     try:
-        channel.last({"result": _answer(request, channel)})
+        channel.say({"result": _answer(request, channel)})
     except StudioError as error:
-        channel.last({"error": {"problem": error.problem, "remedy": error.remedy, "field": error.field,
-                                "status": error.status, "reason": getattr(error, "reason", "")}})  # fmt: skip
+        channel.fail(error)
     except MemoryError:
-        much = Unavailable("The Hub's answer is larger than the studio takes.", "Choose another dataset.")
-        channel.last({"error": {"problem": much.problem, "remedy": much.remedy, "status": much.status}})
+        channel.fail(Unavailable("The Hub's answer is larger than the studio takes.", "Choose another dataset."))
     except Exception as error:
         # The message may hold a token, so only the kind and the places are told.
         sys.stderr.write(type(error).__name__ + "\n" + "".join(traceback.format_tb(error.__traceback__)))

@@ -1,18 +1,14 @@
-"""`python -m studio.importing`: one JSON request on standard input, JSON lines out, limits first.
-
-Lines: `{"progress": 0..1, "words": ""}` any number of times, then `{"result": {...}}` or
-`{"error": {"problem", "remedy", "field", "status"}}`.
-"""
+"""`python -m studio.importing`: asked as `studio.core.child` says; it takes its limits before it does anything."""
 
 import gc
 import json
-import os
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from studio.core.child import Channel
 from studio.core.errors import Refused, StudioError
 from studio.core.formats import shown_name
 from studio.importing.limits import Limits, forbid_network, set_limits
@@ -21,30 +17,20 @@ _GIB = 1024**3
 _BETWEEN_LINES_S = 0.2
 
 
-class Channel:
-    """Standard output, kept for our lines alone: what a library prints there goes nowhere."""
+class Seldom(Channel):
+    """Tells progress a few times a second at most."""
 
-    def __init__(self) -> None:
-        self._out: TextIO = os.fdopen(os.dup(1), "w", encoding="ascii")
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)
-        self._last = 0.0
+    _last = 0.0
 
     def progress(self, share: float, words: str) -> None:
-        """Say how far the work is, a few times a second at most."""
+        """Say how far the work is."""
         now = time.monotonic()
         if now - self._last >= _BETWEEN_LINES_S:
             self._last = now
-            self.say({"progress": round(share, 4), "words": words})
-
-    def say(self, line: dict[str, Any]) -> None:
-        """One line out."""
-        self._out.write(json.dumps(line) + "\n")
-        self._out.flush()
+            self.say_progress(share, words)
 
 
-def answer(request: dict[str, Any], channel: Channel, limits: Limits) -> dict[str, Any]:
+def answer(request: dict[str, Any], channel: Seldom, limits: Limits) -> dict[str, Any]:
     """Do what is asked. Heavy libraries are loaded here, under the limits. Raises `StudioError`."""
     what = request["do"]
     if what in ("inspect", "import"):
@@ -72,7 +58,7 @@ def answer(request: dict[str, Any], channel: Channel, limits: Limits) -> dict[st
 def main() -> None:
     """Read the request, take the limits, answer."""
     gc.set_threshold(100_000, 50, 100)  # rows are many small objects without cycles
-    channel = Channel()
+    channel = Seldom()
     request = json.loads(sys.stdin.buffer.read())
     limits = Limits(**request.get("limits", {}))
     set_limits(limits)
@@ -80,21 +66,17 @@ def main() -> None:
     try:
         channel.say({"result": answer(request, channel, limits)})
     except StudioError as error:
-        channel.say({"error": _error(error)})
+        channel.fail(error)
     except (MemoryError, ImportError):  # a library that does not find room for itself
         needs = Refused(
             f"{shown_name(request.get('name', 'This'))} needs more than {limits.memory_bytes / _GIB:.1f} GiB to read.",
             "Split it into smaller files.",
         )
-        channel.say({"error": _error(needs)})
+        channel.fail(needs)
     except Exception as error:
         # The message may hold a person's rows, so only the kind and the places are told.
         sys.stderr.write(type(error).__name__ + "\n" + "".join(traceback.format_tb(error.__traceback__)))
         sys.exit(1)
-
-
-def _error(error: StudioError) -> dict[str, Any]:
-    return {"problem": error.problem, "remedy": error.remedy, "field": error.field, "status": error.status}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 import json
 import os
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from studio.core.artifacts import sha256_file, sync, write_json
+from studio.core.child import Progress
 from studio.core.errors import Refused
 from studio.core.examples import COLUMNS, to_row
+from studio.core.findings import MODEL_FACTS, model_key
 from studio.core.formats import shown, split_column
+from studio.core.recipes import Part
 from studio.core.recognise import format_of, guess
 from studio.importing.counting import misfits
 from studio.importing.doctor.doctor import Doctor, Finding
-from studio.importing.examples import Kept, Part, Reading, first_chats
+from studio.importing.examples import Given, Kept, Reading, first_chats
 from studio.importing.files.sources import Record, Source, open_source
 from studio.importing.limits import Limits
 from studio.importing.steps import Effect
@@ -34,8 +38,6 @@ _NAMED = 1000
 _BATCH_ROWS = 1000
 _BATCH_TEXT = 8 << 20
 _COMPARED = 2_000_000
-
-Progress = Callable[[float, str], None]
 
 
 def look(path: Path, name: str, limits: Limits, scratch: Path, wishes: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +102,7 @@ class Build:
 
     def __init__(self, request: Mapping[str, Any], limits: Limits, scratch: Path, progress: Progress) -> None:
         """`request` as `studio.importing` takes it for `import`."""
-        self.parts = [_part(one) for one in request.get("parts") or [request]]
+        self.parts = [_given(one) for one in request.get("parts") or [request]]
         self.reading = Reading(self.parts, request, limits, scratch)
         self.before = Path(request["before"]) if request.get("before") else None
         self.models = request.get("models") or {}
@@ -122,7 +124,7 @@ class Build:
                     writer.write_batch(batch)
             self.progress(1.0, "Looking for what is worth a look")
             findings = self.doctor.finish()
-            gone = self._left_out({**self._misfits(base), **{one.kind: one.ordinals.tolist() for one in findings}})
+            gone = self._left_out(base, findings)
             for place, why in sorted(gone.items()):
                 drop(self.rows[place], why)
         keep = np.ones(len(self.rows), dtype=bool)
@@ -163,22 +165,22 @@ class Build:
             return words
         return f"{words}, {sum(reason.count for reason in reasons):,} can not be used. {reasons[0].first}"
 
-    def _misfits(self, base: Path) -> dict[str, list[int]]:
-        """What does not go together with the model that a step names; the first such step says which."""
-        asked = next((e.step for e in self.reading.effects if "repo" in e.step), None)
-        if asked is None:
-            return {}
-        folder = Path(self.models[f"{asked['repo']}@{asked.get('revision', '')}"])
-        return misfits(base, folder, asked.get("max_length"))
-
-    def _left_out(self, places: Mapping[str, Sequence[int]]) -> dict[int, str]:
+    def _left_out(self, base: Path, findings: Sequence[Finding]) -> dict[int, str]:
         """The places that drop steps leave out, with the reason."""
         gone: dict[int, str] = {}
+        found = {finding.kind: finding.ordinals.tolist() for finding in findings}
+        of_models: dict[tuple[Any, ...], dict[str, list[int]]] = {}
         for effect in self.reading.effects:
-            if effect.step["do"] != "drop":
+            step = effect.step
+            if step["do"] != "drop":
                 continue
-            why = f"Left out by a step: {effect.step['kind'].replace('_', ' ')}."
-            for place in places.get(effect.step["kind"], ()):
+            if "repo" in step:
+                key = tuple(step.get(name) for name in MODEL_FACTS)
+                if key not in of_models:
+                    of_models[key] = misfits(base, Path(self.models[model_key(step)]), step.get("max_length"))
+            places = of_models[key] if "repo" in step else found
+            why = f"Left out by a step: {step['kind'].replace('_', ' ')}."
+            for place in places.get(step["kind"], ()):
                 if place not in gone:
                     gone[place] = why
                     effect.note(self.rows[place], "", "")
@@ -207,7 +209,7 @@ class Build:
         facts = _container(first) if first else {"container": "mix", "inner": "mix", "words": "Mix", "unit": "Row"}
         columns = first.columns if first else []
         split = split_column(columns)
-        shape = format_of(reading.chosen, list(_first_values(first))) if first else ""
+        shape = format_of(reading.chosen, reading.head) if first else ""
         report = {
             "name": self.parts[0].name,
             **facts,
@@ -236,7 +238,7 @@ class Build:
             report["difference"] = difference(self.before, out / "data.parquet")
         return report
 
-    def _source(self, place: int, part: Part) -> dict[str, Any]:
+    def _source(self, place: int, part: Given) -> dict[str, Any]:
         sha256 = sha256_file(part.path)
         return {"name": part.name, "sha256": sha256, "split": part.split, "kind": part.kind, "weight": part.weight,
                 "cap": part.cap, "read": self.reading.read[place]}  # fmt: skip
@@ -269,15 +271,9 @@ class Build:
         return f"0 of {read:,} rows can be used. {first}".strip()
 
 
-def _part(raw: Mapping[str, Any]) -> Part:
-    return Part(
-        Path(raw["source"]), str(raw["name"]), raw.get("split"), raw.get("kind", "file"),
-        float(raw.get("weight", 1.0)), raw.get("cap"),
-    )  # fmt: skip
-
-
-def _first_values(source: Source) -> Iterator[dict[str, Any]]:
-    return (record.values for record in islice(source.records(), _SAMPLES) if record.fault is None)
+def _given(raw: Mapping[str, Any]) -> Given:
+    named = {field.name: raw[field.name] for field in fields(Part) if field.name in raw}
+    return Given(**{"file": "", **named}, path=Path(raw["source"]))
 
 
 def _finding(kind: str, effect: Effect) -> dict[str, Any]:

@@ -1,21 +1,22 @@
 """All examples as a model sees them, in numbers: tokens, what is learnt, what is cut, what does not fit."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import tee
 from pathlib import Path
 from typing import Any
 
+from studio.core.child import Progress
 from studio.core.data_file import DataFile
 from studio.core.errors import Refused
 from studio.core.examples import Example, from_row
+from studio.core.findings import KINDS
 from studio.core.learning import learn_all
 from studio.core.learnt import Learnt
 from studio.core.tokenizer import Chat, load_chat
 from studio.importing.limits import template_guard
 
-Progress = Callable[[float, str], None]
 MOST_COUNTED = 20_000
 _TOLD = 256
 _BARS = 16
@@ -44,36 +45,35 @@ class _Sums:
     dropped_eval: int = 0
     rows: dict[str, list[list[int]]] = field(default_factory=dict)
 
-    def add(self, example: Learnt, train: bool, at: tuple[int, int], drops: bool) -> None:
+    def add(self, one: Learnt | Refused, train: bool, at: tuple[int, int], drops: bool) -> None:
         """Take in one example; `at` is its row and its place, `drops` whether longer ones are left out whole."""
-        size, learnt = len(example.ids), example.learnt
-        self.lengths.append(size + example.cut)
-        self.cut, self.cut_tokens = self.cut + (example.cut > 0), self.cut_tokens + example.cut
-        if example.cut:
-            self.name("too_long", at)
-            if drops:
-                self.dropped_train, self.dropped_eval = self.dropped_train + train, self.dropped_eval + (not train)
-                return
+        for kind in kinds_of(one):
+            named = self.rows.setdefault(kind, [])
+            if len(named) < _NAMED:
+                named.append([*at])
+            counted = KINDS[kind].counted
+            setattr(self, counted, getattr(self, counted) + 1)
+        if isinstance(one, Refused):
+            self.refused_words = self.refused_words or one.problem
+            return
+        size, learnt = len(one.ids), one.learnt
+        self.lengths.append(size + one.cut)
+        self.cut_tokens += one.cut
+        if one.cut and drops:
+            self.dropped_train, self.dropped_eval = self.dropped_train + train, self.dropped_eval + (not train)
+            return
         self.tokens, self.learnt = self.tokens + size, self.learnt + learnt
         self.train_tokens, self.train_learnt = self.train_tokens + size * train, self.train_learnt + learnt * train
-        self.nothing_learnt += learnt == 0
-        if not learnt:
-            self.name("nothing_learnt", at)
-        elif not example.ends:
-            self.no_end += 1
-            self.name("no_end_of_turn", at)
 
-    def refuse(self, refused: Refused, at: tuple[int, int]) -> None:
-        """Note an example that the template refuses."""
-        self.refused += 1
-        self.refused_words = self.refused_words or refused.problem
-        self.name("refused_by_template", at)
 
-    def name(self, kind: str, at: tuple[int, int]) -> None:
-        """Keep the row and the place of an example with a finding."""
-        named = self.rows.setdefault(kind, [])
-        if len(named) < _NAMED:
-            named.append([*at])
+def kinds_of(one: Learnt | Refused) -> list[str]:
+    """What about an example does not go together with the model, as kinds of findings."""
+    if isinstance(one, Refused):
+        return ["refused_by_template"]
+    kinds = ["too_long"] if one.cut else []
+    if not one.learnt:
+        return [*kinds, "nothing_learnt"]
+    return kinds if one.ends else [*kinds, "no_end_of_turn"]
 
 
 def count(data: Path, model: Path, wishes: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -123,10 +123,7 @@ class _Counting:
         chosen, again = tee(self._chosen(file))
         learnt = learn_all((example for _, example in again), self._chat, self._longest, template_guard)
         for (at, _), one in zip(chosen, learnt, strict=True):
-            if isinstance(one, Refused):
-                self._sums.refuse(one, at)
-            else:
-                self._sums.add(one, at[1] not in self._held, at, self._drops)
+            self._sums.add(one, at[1] not in self._held, at, self._drops)
             if at[1] % _TOLD == 0:
                 progress(at[1] / len(file), f"{at[1]:,} examples counted")
         return self._sums
@@ -147,15 +144,8 @@ def misfits(data: Path, model: Path, max_length: int | None) -> dict[str, list[i
     longest = max_length or chat.context or None
     with DataFile(data) as file:
         for place, one in enumerate(learn_all(file.examples(), chat, longest, template_guard)):
-            if isinstance(one, Refused):
-                found["refused_by_template"].append(place)
-                continue
-            if one.cut:
-                found["too_long"].append(place)
-            if not one.learnt:
-                found["nothing_learnt"].append(place)
-            elif not one.ends:
-                found["no_end_of_turn"].append(place)
+            for kind in kinds_of(one):
+                found[kind].append(place)
     return found
 
 

@@ -12,33 +12,27 @@ from studio.core.conversations import opened, to_example, without_empty_turns
 from studio.core.errors import Refused
 from studio.core.examples import COLUMNS, Example, from_row
 from studio.core.formats import Unusable, check_mapping, clean, is_chat, shown, split_column, split_of
+from studio.core.recipes import Part
 from studio.importing.files.sources import Record, Source, open_source
 from studio.importing.limits import Limits
 from studio.importing.steps import NAMED_ROWS, Effect, masked, ordered
 
 NO_TEXT = ("holds images", "holds sound", "holds films", "holds documents", "holds binary data")
+_HEAD = 20
 _VERSION_BATCH = 1000
 _ALL_TEXT = ("csv", "tsv", "txt")
 
 
 @dataclass(frozen=True)
-class Part:
-    """One file, or one version of a dataset (`kind` "version"), that goes into the data.
+class Given(Part):
+    """A part of the recipe, and where it lies."""
 
-    `weight` is how often each example is taken (0.5: about half of them), `cap` the most that are taken.
-    """
-
-    path: Path
-    name: str
-    split: str | None = None
-    kind: str = "file"
-    weight: float = 1.0
-    cap: int | None = None
+    path: Path = Path()
 
 
 @dataclass(frozen=True)
 class Kept:
-    """An example that stays, with the row of the part that it came from. `row` is None's place for nothing else."""
+    """An example that stays: from which part, by its place, and from which row of that."""
 
     part: int
     row: int
@@ -85,7 +79,7 @@ class Kinds:
 class Reading:
     """All parts, read once. What happened stands in the fields afterwards."""
 
-    def __init__(self, parts: Sequence[Part], wishes: Mapping[str, Any], limits: Limits, scratch: Path) -> None:
+    def __init__(self, parts: Sequence[Given], wishes: Mapping[str, Any], limits: Limits, scratch: Path) -> None:
         """`wishes`: `mapping`, `steps`, `reading` (encoding, delimiter, ...), `seed`, as the request has them."""
         self.parts, self.limits, self.scratch = parts, limits, scratch
         self.mapping = dict(wishes.get("mapping") or {})
@@ -96,6 +90,7 @@ class Reading:
         self.read, self.cleaned = [0] * len(parts), Effect({"do": "clean", "kind": "control_characters"})
         self.sources: list[Source | None] = [None] * len(parts)
         self.chosen: dict[str, str] = {}
+        self.head: list[dict[str, Any]] = []
         self.kinds, self.odd = Kinds(), 0
         self.place = 0
 
@@ -111,7 +106,7 @@ class Reading:
             self.place = place
             yield from self._of_version(part) if part.kind == "version" else self._of_file(part)
 
-    def _of_file(self, part: Part) -> Iterator[Kept]:
+    def _of_file(self, part: Given) -> Iterator[Kept]:
         source = open_source(part.path, part.name, self.limits, self.scratch, self.wishes)
         self.sources[self.place] = source
         self.chosen = check_mapping(self.mapping, source.columns)
@@ -133,6 +128,8 @@ class Reading:
             if record.fault:
                 raise record.fault
             example = to_example(record.values, self.chosen)
+            if len(self.head) < _HEAD:
+                self.head.append({column: record.values.get(column) for column in self.chosen.values()})
             if source.inner not in _ALL_TEXT:
                 self.kinds.see(record, self.chosen)
             return example
@@ -189,7 +186,7 @@ class Reading:
     def _effect(self, do: str, kind: str) -> Effect | None:
         return next((e for e in self.effects if (e.step["do"], e.step["kind"]) == (do, kind)), None)
 
-    def _of_version(self, part: Part) -> Iterator[Kept]:
+    def _of_version(self, part: Given) -> Iterator[Kept]:
         """The examples of another version, each as often as the weight says, at most `cap` of them."""
         draw = random.Random(f"{self.seed}/{self.place}").random  # noqa: S311 (not for secrets)
         with pq.ParquetFile(part.path) as file:
@@ -206,7 +203,7 @@ class Reading:
                     index += 1
 
 
-def _picked(total: int, part: Part, draw: Any) -> dict[int, int]:
+def _picked(total: int, part: Given, draw: Any) -> dict[int, int]:
     """How often each example is taken, by its place."""
     whole = int(part.weight)
     copies = {i: n for i in range(total) if (n := whole + (draw() < part.weight - whole))}

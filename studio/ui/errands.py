@@ -12,10 +12,10 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from studio.core.artifacts import new_id
+from studio.core.child import Progress
 from studio.core.errors import Conflict
 
 EVERY_SECONDS = 0.25
-Progress = Callable[[float, str], None]
 Work = Callable[[Progress], Any]
 
 

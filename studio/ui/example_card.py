@@ -8,13 +8,13 @@ import gradio as gr
 from studio.core.catalog import STARTER_REPO
 from studio.core.config import knobs
 from studio.core.errors import NotFound
+from studio.core.findings import of_counts
 from studio.core.models import here
 from studio.core.services import Services
 from studio.core.starter import source
 from studio.core.stores.datasets import DatasetVersion
 from studio.shell.session import owner_of
 from studio.ui.fields import Choice, whole
-from studio.ui.findings_card import of_counts
 from studio.ui.markup import Markup, cardhead, html, join, muted
 from studio.ui.sight import Sight
 from studio.ui.tokens import histogram, in_numbers, token_view

@@ -9,13 +9,13 @@ from typing import Any
 
 import gradio as gr
 
+from studio.core.child import Progress
 from studio.core.errors import Conflict
 from studio.core.findings import KINDS, rank
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases import versions
 from studio.shell.session import owner_of
-from studio.ui.errands import Progress
 from studio.ui.findings_view import WORDS, button_of, by_example, finding_note, ordered, step_note, step_of
 from studio.ui.frame import QUIET
 from studio.ui.going import address
@@ -26,7 +26,6 @@ from studio.ui.working import Updates, Working
 
 TITLE = "Worth a look"
 MOST_STEPS = 8
-FACTS = ("repo", "revision", "max_length")  # what a step against a finding of a model repeats
 NOTHING_FOUND = "Nothing was found: no repeats, no secrets, no odd answers."
 NOT_LOOKED = (
     "This was read by an older studio, which did not look for such things. Drop the file again to have it done."
@@ -157,7 +156,6 @@ class FindingsCard:
             one = services.datasets.version(version_id, owner)
             findings = of_model(one, *boxes) if kind in OF_MODEL else one.report.get("findings", [])
             step = dict(MEND) if kind == BROKEN else step_for(kind, findings)
-            check_model(step, one.report.get("steps", []))
             return versions.repair(services, owner, version_id, step, progress)
 
         yield from self.work.go(owner, "The data", work, self._now)
@@ -193,26 +191,3 @@ def step_for(kind: str, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]
     if step is None:
         raise Conflict("This is not found any more.", "Look at the newest version.")
     return step
-
-
-def check_model(step: Mapping[str, Any], steps: Iterable[Mapping[str, Any]]) -> None:
-    """Raises `Conflict` where a step was taken for another model or length: all of a version are for one."""
-    for taken in steps:
-        if "repo" in step and "repo" in taken and any(taken.get(name) != step[name] for name in FACTS):
-            words = f"Rows were left out for {taken['repo']}, cut at {count(int(taken['max_length']), 'token')}."
-            raise Conflict(words, "Undo that first, or choose the same model and length.")
-
-
-def of_counts(counts: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a model makes of the examples, as findings: too long, refused, nothing learnt, no end.
-
-    `facts` are the model's `repo` and `revision` and the `max_length` that it was counted with.
-    """
-    numbers = {"too_long": "cut", "no_end_of_turn": "no_end", "refused_by_template": "refused",
-               "nothing_learnt": "nothing_learnt"}  # fmt: skip
-    rows = counts.get("rows") or {}
-    return [
-        {"kind": kind, "count": int(counts.get(name) or 0), "rows": [row for row, _ in rows.get(kind, [])],
-         "examples": [place for _, place in rows.get(kind, [])], "facts": dict(facts)}
-        for kind, name in numbers.items()
-    ]  # fmt: skip

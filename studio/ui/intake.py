@@ -13,13 +13,14 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from studio.core.artifacts import new_id
+from studio.core.child import Progress
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases.hub_data import bring
 from studio.core.use_cases.upload import Inspection, draft, import_upload, inspect, read_as, receive
 from studio.shell.session import owner_of
 from studio.shell.uploads import clean_name, take_upload
-from studio.ui.errands import ERRANDS, Progress, Work
+from studio.ui.errands import ERRANDS, Work
 from studio.ui.fields import told
 from studio.ui.frame import QUIET
 from studio.ui.going import address

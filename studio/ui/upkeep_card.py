@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio.core.child import Progress
 from studio.core.errors import Conflict
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
@@ -12,7 +13,6 @@ from studio.core.use_cases import versions
 from studio.core.use_cases.building import read_recipe
 from studio.shell.session import owner_of
 from studio.shell.uploads import clean_name
-from studio.ui.errands import Progress
 from studio.ui.fields import told
 from studio.ui.frame import QUIET
 from studio.ui.going import go_to

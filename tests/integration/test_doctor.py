@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from studio.core.examples import Example, as_json
-from studio.importing.doctor.doctor import Doctor, Finding, mend_roles
+from studio.importing.doctor.doctor import Doctor, Finding
 from studio.importing.doctor.near import folded
+from studio.importing.doctor.turns import mend_roles
 from tests.integration import ordinary
 from tests.integration.ordinary import chat, prose
 
@@ -279,7 +280,7 @@ GERMAN = [
 def test_other_languages_among_many_of_one() -> None:
     found, _ = look([*prose(50), *(chat(*pair) for pair in GERMAN)])
     assert rows(found, "language_mix") == [51, 52]
-    assert found["language_mix"].facts == {"languages": {"en": 50, "de": 2}, "keep": "en", "looked_at": 52}
+    assert found["language_mix"].facts == {"languages": {"en": 50, "de": 2}, "looked_at": 52}
 
 
 def test_a_translation_and_an_even_mix_are_no_language_mix() -> None:

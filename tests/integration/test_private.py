@@ -5,7 +5,7 @@ import re
 import pytest
 
 from studio.core.examples import Example
-from studio.importing.doctor.doctor import mask
+from studio.importing.doctor.private import mask
 from tests.integration.ordinary import chat, prose
 from tests.integration.test_doctor import look, rows, turns
 

@@ -1,52 +1,23 @@
 """A version of a dataset from its recipe: files and versions in, columns mapped, steps replayed. It never changes."""
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from studio.core.artifacts import new_id, publish_dir, read_json, write_json
+from studio.core.child import Progress
 from studio.core.errors import NotFound
+from studio.core.findings import model_key
 from studio.core.models import tokenizer_folder
 from studio.core.reader import ask
+from studio.core.recipes import Part, Recipe
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion, NewDataset
 
-Progress = Callable[[float, str], None]
 BUILT = ("data.parquet", "dropped.jsonl", "report.json")
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file of a version's own folder (`kind` "file"), or another version by its id (`kind` "version")."""
-
-    file: str
-    name: str
-    split: str | None = None
-    kind: str = "file"
-    weight: float = 1.0
-    cap: int | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that makes a version: the same recipe over the same files gives the same examples."""
-
-    parts: tuple[Source, ...]
-    mapping: dict[str, str]
-    steps: tuple[dict[str, Any], ...] = ()
-    reading: dict[str, str] = field(default_factory=dict)
-    seed: int = 0
-    origin: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """A short name for it."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -62,9 +33,8 @@ def read_recipe(services: Services, version: DatasetVersion) -> Recipe:
     """The recipe of a version that is there; those of older studios have one file and no steps."""
     kept = read_json(services.artifacts.dataset_dir(version.id) / "recipe.json")
     if kept is None:
-        return Recipe((Source("original", version.file_name),), {k: v for k, v in version.mapping.items() if v})
-    parts = tuple(Source(**part) for part in kept["parts"])
-    return Recipe(**{**kept, "parts": parts, "steps": tuple(kept["steps"])})
+        return Recipe((Part("original", version.file_name),), {k: v for k, v in version.mapping.items() if v})
+    return Recipe.of(kept)
 
 
 def request_of(services: Services, owner: str, recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -79,9 +49,7 @@ def request_of(services: Services, owner: str, recipe: Recipe, folder: Path) -> 
                 raise NotFound(f"{part.name}, which this mix was made of, is gone.", "Mix again.") from error
         parts.append({**asdict(part), "source": str(path)})
     models = {
-        f"{step['repo']}@{step.get('revision', '')}": str(
-            tokenizer_folder(step["repo"], step.get("revision", "main"), services.settings)
-        )
+        model_key(step): str(tokenizer_folder(step["repo"], step.get("revision", "main"), services.settings))
         for step in recipe.steps
         if "repo" in step
     }

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.artifacts import is_id, new_id, read_json, sha256_file, write_json
+from studio.core.child import Progress
 from studio.core.errors import NotFound
 from studio.core.reader import SCRATCH, ask
+from studio.core.recipes import Part, Recipe
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases import building
-from studio.core.use_cases.building import Progress, Recipe, Source, Target
+from studio.core.use_cases.building import Target
 
 KEPT_SECONDS = 24 * 3600
 
@@ -31,6 +33,13 @@ class Inspection:
     sample: tuple[dict[str, str], ...]
     facts: dict[str, Any]
 
+    @classmethod
+    def of(cls, upload_id: str, name: str, facts: dict[str, Any]) -> "Inspection":
+        """What the sandbox found, as a value."""
+        columns, sample = tuple(facts["columns"]), tuple(facts["sample"])
+        certain = bool(facts["certain"])
+        return cls(upload_id, name, facts["container"], columns, facts["mapping"], certain, sample, facts)
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -38,7 +47,7 @@ class Upload:
 
     folder: Path
     name: str
-    parts: tuple[Source, ...]
+    parts: tuple[Part, ...]
     origin: dict[str, Any]
     reading: dict[str, str]
 
@@ -63,11 +72,7 @@ def inspect(services: Services, owner: str, upload_id: str) -> Inspection:
     found = find(services, owner, upload_id)
     first = found.parts[0]
     request = {"do": "inspect", "source": str(found.folder / first.file), "name": first.name, "reading": found.reading}
-    facts = ask(request, services.settings)
-    return Inspection(
-        upload_id, found.name, facts["container"], tuple(facts["columns"]), facts["mapping"], bool(facts["certain"]),
-        tuple(facts["sample"]), facts,
-    )  # fmt: skip
+    return Inspection.of(upload_id, found.name, ask(request, services.settings))
 
 
 def find(services: Services, owner: str, upload_id: str) -> Upload:
@@ -77,7 +82,7 @@ def find(services: Services, owner: str, upload_id: str) -> Upload:
     if about is None or about["owner"] != owner:
         raise NotFound("The uploaded file is no longer there.", "Drop it again.")
     parts = about.get("parts") or [{"file": "original", "name": about["name"]}]
-    sources = tuple(Source(**part) for part in parts)
+    sources = tuple(Part(**part) for part in parts)
     return Upload(folder, about["name"], sources, about.get("hub") or {}, about.get("reading") or {})
 
 
@@ -125,7 +130,7 @@ def import_file(services: Services, owner: str, source: Path, name: str, mapping
     folder.mkdir(parents=True, mode=0o700)
     try:
         shutil.copyfile(source, folder / "original")
-        recipe = Recipe((Source("original", name),), {role: column for role, column in mapping.items() if column})
+        recipe = Recipe((Part("original", name),), {role: column for role, column in mapping.items() if column})
         return _made(services, owner, recipe, Upload(folder, name, recipe.parts, {}, {}), None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from studio.core.child import Progress
 from studio.core.errors import Conflict, Refused
 from studio.core.reader import ask
+from studio.core.recipes import Part, Recipe
 from studio.core.services import Services
 from studio.core.states import ENDED
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases import storage, upload
-from studio.core.use_cases.building import Progress, Recipe, Source, Target, build, read_recipe
+from studio.core.use_cases.building import Target, build, read_recipe
 
 _NAMED_RUNS = 5
 
@@ -27,7 +29,7 @@ def repair(
     """The next version, with one more step. Raises `Conflict` where that step is there already."""
     version = services.datasets.version(version_id, owner)
     recipe = read_recipe(services, version)
-    if any((known["do"], known["kind"]) == (step["do"], step["kind"]) for known in recipe.steps):
+    if step in recipe.steps:
         raise Conflict("This is mended already.", "Look at the newest version.")
     return _next(services, version, replace(recipe, steps=(*recipe.steps, step)), on_progress)
 
@@ -134,7 +136,7 @@ def mix(
         words = " and ".join(sorted(shapes))
         raise Refused(f"These datasets do not go together: {words}.", "Mix datasets of one kind.")
     sources = tuple(
-        Source(version.id, version.name, kind="version", weight=float(weight), cap=cap)
+        Part(version.id, version.name, kind="version", weight=float(weight), cap=cap)
         for version, (_, weight, cap) in zip(versions, parts, strict=True)
     )
     folder = services.artifacts.upload_dir()

@@ -16,11 +16,9 @@ from studio.core.examples import Example, as_json
 from studio.importing.doctor.language import Languages
 from studio.importing.doctor.near import MOST_EXAMPLES, NearDuplicates
 from studio.importing.doctor.phrases import Sentences
-from studio.importing.doctor.private import mask, sorts_in
+from studio.importing.doctor.private import sorts_in
 from studio.importing.doctor.telltale import boilerplate_in, opening_of, placeholders_in, refuses
-from studio.importing.doctor.turns import disorder, mend_roles
-
-__all__ = ["Doctor", "Finding", "answer_length", "mask", "mend_roles"]
+from studio.importing.doctor.turns import disorder
 
 _PAIRS = 20
 _LONGEST_COUNTED = 100_000
@@ -83,11 +81,6 @@ class _Sides:
             said = [example.text]
         longest = max(map(len, answers)) if answers and counts else _NO_ANSWER
         return cls(asked, said, aside, answers, longest)
-
-
-def answer_length(example: Example) -> int:
-    """Characters of the longest answer, for `short_answer`; -1 where length says nothing: tool calls, JSON, no chat."""
-    return _Sides.of(example).longest
 
 
 class Doctor:

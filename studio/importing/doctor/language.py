@@ -53,7 +53,7 @@ class Languages:
         kept = Counter({code: count for code, count in kept.items() if count >= OTHER_SHARE * len(found)})
         if not kept:
             return [], {}
-        facts = {"languages": {main: most, **dict(kept.most_common())}, "keep": main, "looked_at": len(found)}
+        facts = {"languages": {main: most, **dict(kept.most_common())}, "looked_at": len(found)}
         return [n for n, code in strange if code in kept], facts
 
     def _thinned(self) -> list[tuple[int, str, str]]:

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from studio.core.errors import Refused
 from studio.core.formats import is_chat, shown_name
 from studio.importing.files.charset import Text
-from studio.importing.files.lines import Items
+from studio.importing.files.lines import Json
 from studio.importing.files.record import Record
 from studio.importing.files.scan import UNPARSED, USUAL, Window, cut, no_list
 
@@ -20,31 +20,15 @@ class _Shape:
     loose: bool = False
 
 
-class Arrays:
+class Arrays(Json):
     """Reads the rows of a JSON file."""
 
     def __init__(self, text: Text, name: str, limit: int, levels: int) -> None:
         """Raises `Refused` where there is no list of rows or more than one, where it is cut or nested too deep."""
-        self._text, self._name, self._limit, self._levels = text, name, limit, levels
-        self._items = Items(name, levels)
-        self.warnings = list(text.warnings)
+        super().__init__(text, name, levels)
+        self._name, self._limit, self._levels = name, limit, levels
         self._shape = self._found()
         self._items.probe(self.records())
-
-    @property
-    def columns(self) -> list[str]:
-        """The names met so far."""
-        return self._items.columns
-
-    @property
-    def odd(self) -> dict[str, str]:
-        """Columns that hold no text, and what they hold."""
-        return self._items.odd
-
-    @property
-    def share(self) -> float:
-        """How much has been read, 0 to 1."""
-        return self._text.share
 
     def _window(self, stream: TextIO) -> Window:
         return Window(stream, self._name, self._limit, self._levels)

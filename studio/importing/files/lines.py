@@ -92,16 +92,13 @@ def _named(value: Any) -> dict[str, Any] | None:
     return {"text": value} if isinstance(value, str) and value else None
 
 
-class Lines:
-    """Reads JSONL: a value a line. Blank lines count as lines and are not read."""
+class Json:
+    """What all readers of JSON have: a text, and what its items are as rows."""
 
-    def __init__(self, text: Text, name: str, limit: int, levels: int) -> None:
-        """`limit`: the longest line, in bytes. Raises `Refused` where one is longer or nested too deep."""
-        text.check_lines(name, limit)
-        self._text, self._levels = text, levels
-        self._items = Items(name, levels)
+    def __init__(self, text: Text, name: str, levels: int) -> None:
+        """`levels` is how deep the text may be nested."""
+        self._text, self._items = text, Items(name, levels)
         self.warnings = list(text.warnings)
-        self._items.probe(self.records())
 
     @property
     def columns(self) -> list[str]:
@@ -117,6 +114,16 @@ class Lines:
     def share(self) -> float:
         """How much has been read, 0 to 1."""
         return self._text.share
+
+
+class Lines(Json):
+    """Reads JSONL: a value a line. Blank lines count as lines and are not read."""
+
+    def __init__(self, text: Text, name: str, limit: int, levels: int) -> None:
+        """`limit`: the longest line, in bytes. Raises `Refused` where one is longer or nested too deep."""
+        text.check_lines(name, limit)
+        super().__init__(text, name, levels)
+        self._items.probe(self.records())
 
     def records(self) -> Iterator[Record]:
         """All lines in order. Raises `Refused` where one is nested too deep."""
