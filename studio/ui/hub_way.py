@@ -4,7 +4,7 @@ The token goes with the two requests that need it and is kept nowhere.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -15,7 +15,7 @@ from studio.core.use_cases import hub_data
 from studio.shell.session import owner_of
 from studio.ui.fields import Choice, told
 from studio.ui.frame import QUIET
-from studio.ui.mapping import read_seen
+from studio.ui.mapping import meaning_of, odd_columns, read_seen, seen_of, understood
 from studio.ui.markup import Markup, html, join, muted
 from studio.ui.notices import note_of
 from studio.ui.units import count, file_size
@@ -41,6 +41,7 @@ class HubWay:
                     self.config = Choice([], label="Configuration", interactive=True)
                     self.split = Choice([], label="Learn from", interactive=True)
                     self.check = Choice([], label="Check with", interactive=True)
+                self.first = html()
                 self.bring = gr.Button("Bring it here", size="md", elem_classes="ts-cancel")
             self.found = gr.Textbox("", visible=False)
 
@@ -53,8 +54,10 @@ class HubWay:
         """Looking up and choosing; what bringing does is the intake's."""
         outputs = [self.words, self.box, self.found, self.config, self.split, self.check]
         busy = gr.on([self.look.click, self.repo.submit], looking, None, outputs, **QUIET)
-        busy.then(looked(services), [self.repo, self.token], outputs, **QUIET)
-        self.config.input(splits_of, [self.found, self.config], [self.split, self.check], **QUIET)
+        found = busy.then(looked(services), [self.repo, self.token], outputs, **QUIET)
+        chosen = self.config.input(splits_of, [self.found, self.config], [self.split, self.check], **QUIET)
+        for event in (found.then, chosen.then, self.split.input):
+            event(first_rows(services), self.inputs, self.first, trigger_mode="always_last", **QUIET)
 
 
 def looking() -> list[Any]:
@@ -76,6 +79,24 @@ def looked(services: Services) -> Callable[..., list[Any]]:
         split, check = choices(kept, first.config, first.split, first.check_split)
         config = gr.update(choices=list(kept["configs"]), value=first.config, visible=len(kept["configs"]) > 1)
         return [told(about(found)), gr.update(visible=True), json.dumps(kept), config, split, check]
+
+    return handler
+
+
+def first_rows(services: Services) -> Callable[..., Iterator[str]]:
+    """The handler that shows what the first rows are, before all of them are brought."""
+
+    def handler(request: gr.Request, found: str, token: Any, config: Any, split: Any, check: Any) -> Iterator[str]:
+        if not read_seen(found):
+            yield ""
+            return
+        yield str(muted("Reading the first rows…"))
+        try:
+            choice = choice_of(found, config, split, check)
+            seen = seen_of(hub_data.head(services, owner_of(request), choice, str(token or "").strip() or None))
+            yield str(join([muted(understood(seen)), meaning_of(seen, seen["mapping"]), odd_columns(seen)]))
+        except Exception as error:  # the door of a page: nothing may pass it unsaid
+            yield str(note_of(error))
 
     return handler
 

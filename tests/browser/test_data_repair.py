@@ -304,6 +304,8 @@ def test_a_gated_dataset_of_the_hub_is_brought_with_a_token_that_is_kept_nowhere
         page.get_by_role("button", name="Look it up").click()
         expect(page.get_by_label("Learn from")).to_have_value("train")
         expect(page.get_by_label("Check with")).to_have_value("validation")
+        expect(page.get_by_text("Asked in the first row: Question 0")).to_be_visible()
+        expect(page.get_by_text("completion is learnt")).to_be_visible()
         page.get_by_role("button", name="Bring it here").click()
         page.wait_for_url("**/datasets?id=*")
         expect(page.get_by_text("170 examples, 20 of them held out to check.")).to_be_visible()

@@ -146,11 +146,13 @@ def test_the_first_rows_come_over_http_without_the_rest(server: Hub, settings: S
 
 def test_the_head_is_inspected_as_an_upload_is(server: Hub, services: Services) -> None:
     shown = hub_data.head(services, "me", Choice(SETS))
-    assert (shown["container"], shown["mapping"]["prompt"]) == ("jsonl", "prompt")
-    assert shown["hub"] == {
-        "repo": SETS, "commit": server.datasets[SETS].commit, "licence": "mit", "config": "plain", "split": "train",
-        "check_split": "",
-    }  # fmt: skip
+    assert (shown.name, shown.container, shown.mapping) == (
+        SETS,
+        "jsonl",
+        {"prompt": "prompt", "completion": "completion"},
+    )
+    assert shown.is_certain and shown.sample[0] == {"prompt": "Question 0", "completion": "An answer " * 5}
+    assert left(services) == []
 
 
 def test_chosen_splits_come_whole_with_their_provenance(server: Hub, services: Services) -> None:

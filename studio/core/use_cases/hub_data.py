@@ -11,6 +11,7 @@ from studio.core.errors import Refused
 from studio.core.hub import OnProgress
 from studio.core.hub_datasets import HubDataset, Remote
 from studio.core.services import Services
+from studio.core.use_cases.upload import Inspection
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ def look(services: Services, owner: str, repo: str, token: str | None = None, re
     return hub_datasets.look(services.settings, repo, revision, _token(services, token))
 
 
-def head(services: Services, owner: str, choice: Choice, token: str | None = None) -> dict[str, Any]:
-    """The inspection of the chosen split's first rows, as of an upload, and `hub`: where they come from."""
+def head(services: Services, owner: str, choice: Choice, token: str | None = None) -> Inspection:
+    """What the first rows of the chosen split are, before the whole is brought: no upload is made of them."""
     token = _token(services, token)
     dataset = hub_datasets.look(services.settings, choice.repo, choice.revision, token)
     files = dataset.files(choice.config, choice.split)
-    return {**hub_datasets.head(services.settings, dataset, files[0], token), "hub": _provenance(dataset, choice)}
+    return Inspection.of("", dataset.repo, hub_datasets.head(services.settings, dataset, files[0], token))
 
 
 def bring(
