@@ -195,6 +195,18 @@ def test_examples_too_long_for_a_model_are_left_out_by_a_step_that_is_replayed(
     assert third.report["steps"][0]["rows"] == [1, 2] and third.examples == 12
 
 
+def test_steps_for_two_lengths_stand_side_by_side(services: Services, tmp_path: Path, make: Any) -> None:
+    model = make_family(tmp_path / "model", "chatml")
+    longer = [("And now for something longer?", "It goes on. " * times) for times in (30, 90)]
+    first = make(ORDERS + lines(*longer))
+    step = {"do": "drop", "kind": "too_long", "repo": str(model), "revision": "main", "max_length": 500}
+    second = versions.repair(services, LOCAL_USER, first.id, step)
+    third = versions.repair(services, LOCAL_USER, second.id, {**step, "max_length": 200})
+    assert [one["rows"] for one in third.report["steps"]] == [[14], [13]] and third.examples == 12
+    with pytest.raises(Conflict, match="mended already"):
+        versions.repair(services, LOCAL_USER, third.id, step)
+
+
 def test_a_text_is_read_by_paragraphs_or_whole_as_the_person_says(services: Services, tmp_path: Path) -> None:
     text = "Once upon a time.\n\nThere was a king.\n\nHe had three daughters.\n"
     upload_id = take(services, tmp_path, text, "tale.txt")
