@@ -94,8 +94,8 @@ class TrainingConfig(Group):
         ge=1, le=1024,
     )  # fmt: skip
     max_length: int = knob(
-        1024, "Longest example", "Longer ones are cut or left out (overlong). Memory grows with it.", level="basic", unit="tokens",
-        ge=8, le=131072,
+        1024, "Longest example", "Longer ones are cut or left out (overlong). Memory grows with it.",
+        level="basic", unit="tokens", ge=8, le=131072,
     )  # fmt: skip
     overlong: Literal["cut", "drop"] = knob(
         "cut", "Too long examples", "cut loses their end, and with it when to stop; drop leaves them out whole."
