@@ -64,6 +64,19 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             keeper.communicate(timeout=30)
 
 
+def choose(page: Page, label: str, value: str) -> None:
+    """Type into a field of the drawer. What is typed while the drawer unfolds is overwritten by Gradio: no person is
+    so fast."""
+
+    def stays() -> bool:
+        page.get_by_label(label).fill(value)
+        page.wait_for_timeout(400)
+        return page.get_by_label(label).input_value() == value
+
+    page.get_by_text("How they answer").click()
+    wait_until(stays, 15)
+
+
 def is_idle(engine: EngineClient) -> bool:
     told = engine.health()
     return told is not None and not told["busy"]
@@ -75,9 +88,8 @@ def test_both_answer_a_held_out_prompt_and_the_text_is_shown_as_it_is(stage: Sta
     expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
     page.get_by_role("button", name="Please send <b>two</b> apples.").click()
     expect(page.get_by_label("Ask both")).to_have_value("Please send <b>two</b> apples.")
-    page.get_by_text("How they answer").click()
+    choose(page, "Longest answer", "12")
     expect(page.get_by_label("System prompt")).to_have_value("You write JSON.")
-    page.get_by_label("Longest answer").fill("12")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_text("s to the first word").nth(1)).to_be_visible(timeout=60_000)
     for pane in page.locator(".ts-chat").all():
@@ -100,8 +112,7 @@ def test_both_answer_a_held_out_prompt_and_the_text_is_shown_as_it_is(stage: Sta
 def test_stop_really_stops(stage: Stage, open_page: Open) -> None:
     page = open_page(stage.url)
     expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
-    page.get_by_text("How they answer").click()
-    page.get_by_label("Longest answer").fill("4000")
+    choose(page, "Longest answer", "4000")
     page.get_by_label("Ask both").fill("The capital of France is")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_text("Answering…").first).to_be_visible(timeout=60_000)
@@ -114,8 +125,7 @@ def test_stop_really_stops(stage: Stage, open_page: Open) -> None:
 def test_a_wrong_setting_is_a_note_and_the_question_stays(stage: Stage, open_page: Open) -> None:
     page = open_page(stage.url)
     expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
-    page.get_by_text("How they answer").click()
-    page.get_by_label("Temperature").fill("9")
+    choose(page, "Temperature", "9")
     page.get_by_label("Ask both").fill("Kept")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_text("Temperature can not be 9.")).to_be_visible()

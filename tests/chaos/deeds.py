@@ -50,12 +50,9 @@ def trainer_dies(stage: Stage, point: str, run: Run) -> None:
     for number in range(5):
         name = f"{run.name}-{number}"
         stage.submit(name, name)
-        wait_until(lambda name=name: any(_is_at_work(one) for one in stage.named(name)), 30, 0.02)  # type: ignore[misc]
+        stage.wait(lambda name=name: any(_is_at_work(one) for one in stage.named(name)), 0.02)  # type: ignore[misc]
         stage.kill("trainer")
-        wait_until(
-            lambda name=name: stage.start() or all(one.state in ENDED for one in stage.named(name)),  # type: ignore[misc]
-            60,
-        )
+        stage.wait(lambda name=name: all(one.state in ENDED for one in stage.named(name)))  # type: ignore[misc]
         if not (stage.points / "armed").exists():
             return
 
@@ -78,16 +75,16 @@ def line(stage: Stage, point: str, run: Run) -> None:
         for deed in deeds:
             stage.client(*deed)
     stage.client("resume")
-    wait_until(lambda: all(one.state in ENDED for name in waiting for one in stage.named(name)), 60)
+    stage.wait(lambda: all(one.state in ENDED for name in waiting for one in stage.named(name)))
 
 
 def delete(stage: Stage, point: str, run: Run) -> None:
     """Delete the ended run twice: the kill, then what is left."""
-    wait_until(lambda: stage.named(run.name)[0].state in ENDED, 60)
+    stage.wait(lambda: stage.named(run.name)[0].state in ENDED)
     stage.arm(point)
     stage.client("delete", run.id)
     stage.client("delete", run.id)
-    wait_until(lambda: not stage.services.artifacts.run_dir(run.id).exists(), 30)
+    stage.wait(lambda: not stage.services.artifacts.run_dir(run.id).exists())
 
 
 def dataset_life(stage: Stage, point: str, run: Run) -> None:
@@ -117,7 +114,7 @@ def back_up(stage: Stage, point: str, run: Run) -> None:
 
 def restore(stage: Stage, point: str, run: Run) -> None:
     """The studio stops, its own backup is put in its place; the kill is finished or undone at the next start."""
-    wait_until(lambda: stage.named(run.name)[0].state in ENDED, 60)
+    stage.wait(lambda: stage.named(run.name)[0].state in ENDED)
     stage.end()
     path = stage.folder / f"{time.monotonic_ns()}.tar"
     assert stage.command("backup", str(path)) == 0

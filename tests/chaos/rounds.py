@@ -110,7 +110,7 @@ class Chaos:
             runs = [run for name in names for run in self.stage.named(name)]
             return any(run.state in LIVE for run in runs) or all(run.state in ENDED for run in runs)
 
-        wait_until(at_work, 30, 0.05)
+        self.stage.wait(at_work, 0.05)
 
     def _meddle(self, names: list[str]) -> None:
         """A person presses something meanwhile."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from studio.core.use_cases.upload import import_file
 from tests.waiting import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
-READY_SECONDS = 60
+READY_SECONDS, PATIENCE_SECONDS = 60, 90
 MAPPING = {"prompt": "asked", "completion": "answer"}
 Process = subprocess.Popen[bytes]
 
@@ -89,6 +90,15 @@ class Stage:
         if self.web is None or self.web.poll() is not None:
             self.web = self._start("-m", "studio", "web")
             wait_until(self.answers, READY_SECONDS, 0.05)
+
+    def wait(self, is_so: Callable[[], object], every: float = 0.1) -> None:
+        """Look until it is so; what died meanwhile, at a point that was armed, is started again."""
+
+        def looked() -> object:
+            self.start()
+            return is_so()
+
+        wait_until(looked, PATIENCE_SECONDS, every)
 
     def _start(self, *arguments: str, data_dir: Path | None = None) -> Process:
         elsewhere = {"TUNESMITH_DATA_DIR": str(data_dir)} if data_dir else {}
