@@ -1,5 +1,6 @@
 """The main job by clicks, in real Chromium, on the starter model and the starter dataset, with the real worker."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -45,9 +46,13 @@ def up(data_dir: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         assert not alive, alive
 
 
-def web_of(process: "subprocess.Popen[bytes]") -> psutil.Process:
-    """The web process among the children of `up`."""
-    return next(child for child in psutil.Process(process.pid).children() if "web" in child.cmdline())
+def web_of(process: "subprocess.Popen[bytes]") -> psutil.Process | None:
+    """The web process among the children of `up`; None while there is none."""
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.Error):  # one that was killed a moment ago
+            if "web" in child.cmdline():
+                return child
+    return None
 
 
 def start(page: Page) -> str:
@@ -87,8 +92,9 @@ def test_a_person_without_code_trains_the_starter_model_and_chats_with_both(star
         before = step_shown(page)
         page.context.close()  # the laptop closes, and the web process dies and is started again
         old = web_of(process)
+        assert old is not None
         old.kill()
-        wait_until(lambda: not old.is_running() and web_of(process).pid != old.pid, 20)
+        wait_until(lambda: web_of(process) not in (None, old), 60)
         wait_until_ready(url, process)
         page = open_page(f"{url}/run?id={run_id}")
         expect(page.locator(".ts-chart").first).to_be_visible(timeout=MINUTE_MS)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.core.disk import ballast_path
 from studio.core.states import ENDED
 from tests.chaos.judge import Findings, judge, judge_records
 from tests.chaos.rounds import TRAINING
@@ -38,6 +39,8 @@ def test_runs_wait_out_a_full_disk_and_go_on(tmp_path: Path) -> None:
         try:
             stage.start()
             for name in ("first", "second", "third"):
+                # What was given up for the last one is made again by the sweep; without it nothing can be told.
+                wait_until(ballast_path(stage.settings).is_file, PATIENCE)
                 assert stage.submit(name, name)
                 wait_until(lambda name=name: stage.named(name)[0].claim > 0, PATIENCE, 0.02)  # type: ignore[misc]
                 step = rng.randrange(STEPS)
