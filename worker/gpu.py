@@ -11,7 +11,6 @@ from studio.core.machine import processor_name, real_cores
 
 PROBE_SECONDS = 0.1
 ROUNDS = 5
-NEARLY = 0.7
 PROBE_SIZE = {"cpu": 512, "cuda": 4096}
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -93,14 +92,12 @@ def _wait(device: torch.device) -> None:
 
 
 def fastest_dtype(speeds: dict[str, float]) -> str:
-    """bfloat16 where it was measured about as fast as float32 or faster, else float32. Never float16: it overflows.
+    """bfloat16 where it was measured faster than float32, else float32. Never float16: it overflows in training.
 
-    "About": where the machine was busy while it was measured, a format that is twice as fast came out behind once; and
-    at equal speed bfloat16 needs half the memory. Without instructions for it it is a hundred times slower.
     The same answer holds for decoding: reading a prompt is a large product, and where bfloat16 has no instructions
     float32 also makes more tokens a second (facts.md), though it is the larger one to read from memory.
     """
-    return "bfloat16" if speeds["bfloat16"] > NEARLY * speeds["float32"] else "float32"
+    return "bfloat16" if speeds["bfloat16"] > speeds["float32"] else "float32"
 
 
 def facts() -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_a_person_without_code_trains_the_starter_model_and_chats_with_both(star
         old = web_of(process)
         assert old is not None
         old.kill()
-        wait_until(lambda: web_of(process) not in (None, old), 60)
+        wait_until(lambda: web_of(process) not in (None, old), 20)
         wait_until_ready(url, process)
         page = open_page(f"{url}/run?id={run_id}")
         expect(page.locator(".ts-chart").first).to_be_visible(timeout=MINUTE_MS)

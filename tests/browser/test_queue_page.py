@@ -14,7 +14,7 @@ from tests.browser.tiny_studio import add_orders, tiny_studio
 from tests.waiting import wait_until
 
 Open = Callable[..., Page]
-FOLLOW_MS = 10_000
+FOLLOW_MS = 2000
 
 
 def line(page: Page) -> Locator:

@@ -7,7 +7,6 @@ from pathlib import Path
 from studio.core.states import ENDED, LIVE
 from studio.core.stores.runs import Run
 from tests.chaos.stage import Stage
-from tests.waiting import wait_until
 
 PATIENCE = 15.0
 Deed = Callable[[Stage, str, Run], None]
@@ -15,13 +14,8 @@ Deed = Callable[[Stage, str, Run], None]
 
 def passed(stage: Stage) -> None:
     """Wait a while until the armed point was passed; what died is started again meanwhile."""
-
-    def fired() -> bool:
-        stage.start()
-        return not (stage.points / "armed").exists()
-
     try:
-        wait_until(fired, PATIENCE, 0.1)
+        stage.wait(lambda: not (stage.points / "armed").exists(), PATIENCE)
     except AssertionError:
         return  # the caller tells that nothing passed it
 
@@ -50,7 +44,7 @@ def trainer_dies(stage: Stage, point: str, run: Run) -> None:
     for number in range(5):
         name = f"{run.name}-{number}"
         stage.submit(name, name)
-        stage.wait(lambda name=name: any(_is_at_work(one) for one in stage.named(name)), 0.02)  # type: ignore[misc]
+        stage.wait(lambda name=name: any(_is_at_work(one) for one in stage.named(name)), every=0.02)  # type: ignore[misc]
         stage.kill("trainer")
         stage.wait(lambda name=name: all(one.state in ENDED for one in stage.named(name)))  # type: ignore[misc]
         if not (stage.points / "armed").exists():

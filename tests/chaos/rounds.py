@@ -13,7 +13,6 @@ from tests.chaos.deeds import deed_of, delete
 from tests.chaos.judge import Findings, judge, judge_records
 from tests.chaos.stage import Stage
 from tests.integration.tiny import make_tiny_model
-from tests.waiting import wait_until
 
 VICTIMS = (("trainer",), ("worker",), ("worker", "trainer"), ("web",), ("web", "worker", "trainer"))
 MEDDLING = ("stop", "hold", "release", "earlier", "later")
@@ -110,7 +109,7 @@ class Chaos:
             runs = [run for name in names for run in self.stage.named(name)]
             return any(run.state in LIVE for run in runs) or all(run.state in ENDED for run in runs)
 
-        self.stage.wait(at_work, 0.05)
+        self.stage.wait(at_work, every=0.05)
 
     def _meddle(self, names: list[str]) -> None:
         """A person presses something meanwhile."""
@@ -132,11 +131,10 @@ class Chaos:
                 stage.client("release", run.id)
 
         def ended() -> bool:
-            stage.start()
             return all(run.state in ENDED for name in names for run in stage.named(name))
 
         try:
-            wait_until(ended, END_SECONDS[stage.trainer], 0.1)
+            stage.wait(ended, END_SECONDS[stage.trainer])
         except AssertionError:
             self.say(f"{title}: not at its end in time")
         history, self._offset = stage.history(self._offset)

@@ -25,7 +25,7 @@ from studio.core.use_cases.upload import import_file
 from tests.waiting import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
-READY_SECONDS, PATIENCE_SECONDS = 60, 90
+READY_SECONDS = WAIT_SECONDS = 60
 MAPPING = {"prompt": "asked", "completion": "answer"}
 Process = subprocess.Popen[bytes]
 
@@ -91,14 +91,14 @@ class Stage:
             self.web = self._start("-m", "studio", "web")
             wait_until(self.answers, READY_SECONDS, 0.05)
 
-    def wait(self, is_so: Callable[[], object], every: float = 0.1) -> None:
+    def wait(self, is_so: Callable[[], object], seconds: float = WAIT_SECONDS, every: float = 0.1) -> None:
         """Look until it is so; what died meanwhile, at a point that was armed, is started again."""
 
         def looked() -> object:
             self.start()
             return is_so()
 
-        wait_until(looked, PATIENCE_SECONDS, every)
+        wait_until(looked, seconds, every)
 
     def _start(self, *arguments: str, data_dir: Path | None = None) -> Process:
         elsewhere = {"TUNESMITH_DATA_DIR": str(data_dir)} if data_dir else {}

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,6 +253,7 @@ def test_a_killed_engine_is_one_sentence_and_the_next_one_takes_its_socket(
         running.process.kill()
         with pytest.raises(Unavailable, match="does not answer"):
             list(stream)
+        running.process.wait(5)  # httpcore leaves a socket open that breaks in the moment of connecting
         assert not running.client.ready()
         with pytest.raises(Unavailable, match="does not answer"):
             next(running.client.stream_chat("base", CHAT))
@@ -259,8 +261,10 @@ def test_a_killed_engine_is_one_sentence_and_the_next_one_takes_its_socket(
         assert whole(again.client.stream_chat("base", CHAT, GREEDY))[0]
         stream = again.client.stream_chat("base", CHAT, ENDLESS)
         next(stream)
+        began = time.monotonic()
         again.process.send_signal(signal.SIGTERM)
-        assert again.process.wait(15) == 0
+        assert again.process.wait(5) == 0
+        assert time.monotonic() - began < 2
         assert not again.socket.exists()
         with contextlib.suppress(Unavailable):
             list(stream)
