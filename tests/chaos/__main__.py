@@ -33,6 +33,9 @@ def main(
                 chaos.round(number)
             missed = chaos.every_point(all_points()) if points else []
             missed += chaos.every_full(all_points()) if full else []
+        except BaseException:
+            print(chaos.stage.last_words(), file=sys.stderr)
+            raise
         finally:
             chaos.close()
         report = {**chaos.report(), "seed": seed, "trainer": trainer, "seconds": round(time.monotonic() - began, 1)}

@@ -130,12 +130,12 @@ def _judge_steps(lines: History, found: Findings) -> None:
 
 
 def judge_folders(services: Services, found: Findings) -> None:
-    """No folder of a run stands without its row for longer than the sweep allows."""
-    known = services.tombstones.known()
+    """No folder of a run stands without its row, or after its deletion, for longer than the sweep allows."""
+    known = services.tombstones.with_files()
     for folder in services.artifacts.runs_dir().iterdir():
         age = time.time() - folder.stat().st_mtime
         if is_id(folder.name) and folder.name not in known and age > ORPHAN_SECONDS + 20:
-            found.violations.append(f"the folder {folder.name} has no row")
+            found.violations.append(f"the folder {folder.name} has no run")
 
 
 def judge_records(services: Services, found: Findings) -> None:

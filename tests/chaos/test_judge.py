@@ -98,7 +98,7 @@ def test_an_old_folder_without_a_row_is_found(services: Services) -> None:
 
     os.utime(services.artifacts.run_dir("a" * 12), (past, past))
     judge_folders(services, found)
-    assert "has no row" in found.violations[0]
+    assert "has no run" in found.violations[0]
 
 
 def test_broken_records_are_found(services: Services) -> None:

@@ -43,7 +43,17 @@ def test_a_deleted_run_is_gone_with_its_files_and_its_row_stays_as_a_stone(servi
         services.runs.get(ended.id, LOCAL_USER)
     assert services.runs.of(LOCAL_USER) == []
     assert not services.artifacts.run_dir(ended.id).exists() and services.tombstones.unfinished() == []
-    assert services.tombstones.known() == {ended.id}
+    assert services.tombstones.known() == {ended.id} and services.tombstones.with_files() == set()
+
+
+def test_a_folder_that_is_made_anew_after_the_deletion_is_swept_away(services: Services, ended: Run) -> None:
+    delete_run(services, LOCAL_USER, ended.id)
+    folder = services.artifacts.run_dir(ended.id)
+    folder.mkdir()
+    storage.finish_removals(services.artifacts, services.tombstones)
+    assert folder.exists()  # it is too young to be judged
+    storage.finish_removals(services.artifacts, services.tombstones, now=folder.stat().st_mtime + 99)
+    assert not folder.exists()
 
 
 def test_a_deletion_that_was_cut_off_is_finished_by_the_sweep(services: Services, ended: Run) -> None:

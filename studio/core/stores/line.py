@@ -118,6 +118,11 @@ class TombstoneStore:
             connection.execute(runs.update().where(runs.c.id == run_id).values(files_removed_at=time.time()))
 
     def known(self) -> set[str]:
-        """The ids of all runs that were ever accepted."""
+        """The ids of all runs that were ever accepted, deleted ones too."""
         with self._db.read() as connection:
             return set(connection.execute(select(runs.c.id)).scalars())
+
+    def with_files(self) -> set[str]:
+        """The ids of all runs that may have a folder: deleted ones only until their files were removed."""
+        with self._db.read() as connection:
+            return set(connection.execute(select(runs.c.id).where(runs.c.files_removed_at.is_(None))).scalars())

@@ -76,11 +76,12 @@ def remove(folder: Path) -> None:
 
 
 def finish_removals(artifacts: Artifacts, tombstones: TombstoneStore, now: float | None = None) -> None:
-    """Finish deletions that a kill cut off, and sweep folders whose row was never written."""
+    """Finish deletions that a kill cut off, and sweep folders that no run has: its row was never written, or it was
+    deleted and something made its folder anew."""
     for run_id in tombstones.unfinished():
         remove(artifacts.run_dir(run_id))
         tombstones.removed(run_id)
-    sweep_folders(artifacts.runs_dir(), tombstones.known, now)
+    sweep_folders(artifacts.runs_dir(), tombstones.with_files, now)
 
 
 def sweep_folders(folder: Path, known: Callable[[], set[str]], now: float | None = None) -> None:
