@@ -33,7 +33,7 @@ def main(
                 chaos.round(number)
             missed = chaos.every_point(all_points()) if points else []
             missed += chaos.every_full(all_points()) if full else []
-        except BaseException:
+        except Exception:
             print(chaos.stage.last_words(), file=sys.stderr)
             raise
         finally:

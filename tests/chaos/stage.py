@@ -197,12 +197,12 @@ class Stage:
         ids = [run.id for run in self.services.runs.of(LOCAL_USER, 5000) if run.name == name]
         return [self.services.runs.get(run_id, LOCAL_USER) for run_id in ids]
 
-    def last_words(self, lines: int = 40) -> str:
-        """What tells why a round broke off: the armed point, the runs' folders, the end of the processes' log."""
-        log = (self.folder / "studio.log").read_text(errors="replace").splitlines()[-lines:]
-        armed = [path.name for path in self.points.iterdir()]
-        folders = [path.name for path in self.services.artifacts.runs_dir().iterdir()]
-        return "\n".join([f"points: {armed}", f"runs: {folders}", *log])
+    def last_words(self) -> str:
+        """What tells why a round broke off: the switch, the runs' folders, the end of the processes' log."""
+        log = (self.folder / "studio.log").read_text(errors="replace").splitlines()[-40:]
+        points, folders = ([path.name for path in place.glob("*")]
+                           for place in (self.points, self.services.artifacts.runs_dir()))  # fmt: skip
+        return "\n".join([f"points: {points}", f"runs: {folders}", *log])
 
     def reopen(self) -> None:
         """The driver's own stores anew: other files may stand in the data folder now."""

@@ -117,11 +117,6 @@ class TombstoneStore:
         with self._db.write("delete.finished", run=run_id) as connection:
             connection.execute(runs.update().where(runs.c.id == run_id).values(files_removed_at=time.time()))
 
-    def known(self) -> set[str]:
-        """The ids of all runs that were ever accepted, deleted ones too."""
-        with self._db.read() as connection:
-            return set(connection.execute(select(runs.c.id)).scalars())
-
     def with_files(self) -> set[str]:
         """The ids of all runs that may have a folder: deleted ones only until their files were removed."""
         with self._db.read() as connection:

@@ -76,8 +76,7 @@ def remove(folder: Path) -> None:
 
 
 def finish_removals(artifacts: Artifacts, tombstones: TombstoneStore, now: float | None = None) -> None:
-    """Finish deletions that a kill cut off, and sweep folders that no run has: its row was never written, or it was
-    deleted and something made its folder anew."""
+    """Finish deletions that a kill cut off, and sweep folders that no run has, or none any more."""
     for run_id in tombstones.unfinished():
         remove(artifacts.run_dir(run_id))
         tombstones.removed(run_id)
