@@ -14,13 +14,14 @@ from studio.core.learnt import held_out, learn
 from studio.core.tokenizer import load_chat
 from tests.integration.tiny import make_tiny_model
 from tests.integration.trainer_jobs import Recorder, chats, job, write_data
+from worker.trainer.arguments import steps_of
 from worker.trainer.callbacks import Meter, StopLook, Watch
 from worker.trainer.job import Job, TrainingFailed
 from worker.trainer.load import load
 from worker.trainer.phases import train
 from worker.trainer.prepare import prepare
 from worker.trainer.saving import Kept, Saver
-from worker.trainer.train import Desk, Tuner, build, steps_of
+from worker.trainer.train import Desk, Tuner, build
 
 QUICK = {"num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 0.005}
 

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
+from worker.trainer.arguments import arguments
 from worker.trainer.callbacks import Meter, StopLook, Watch
 from worker.trainer.job import Job, TrainingFailed
 from worker.trainer.load import Loaded
@@ -22,10 +23,6 @@ from worker.trainer.masters import MasterAdamW
 from worker.trainer.prepare import Part, Prepared
 from worker.trainer.publish import WEIGHTS
 from worker.trainer.saving import Kept, Saver
-
-OURS = {"eval_share", "eval_steps", "predict_with_generate", "max_length", "overlong", "checkpoint_seconds"}
-CHECKS = 10
-MOST_CHECK_SHARE = 0.1  # of the work of a run; a check reads forward only, training does about three times that
 
 
 class EpochSampler(LengthGroupedSampler):
@@ -168,59 +165,3 @@ def build(job: Job, loaded: Loaded, data: Prepared, desk: Desk) -> Tuner:
         callbacks=[desk.watch],
         optimizers=(optimizer, None),
     )
-
-
-def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
-    """What TRL is told. No hub token ever stands in it: every checkpoint writes it down in clear."""
-    training = job.config.training
-    passed = training.model_dump(
-        exclude={"eval_share", "eval_steps", "predict_with_generate", "max_length", "overlong", "checkpoint_seconds"}
-    )
-    checks = check_every(job, data)
-    return SFTConfig(
-        **passed,
-        output_dir=str(job.run_dir / "checkpoints"),
-        max_length=None,  # the examples are cut already
-        dataset_kwargs={"skip_prepare_dataset": True},
-        train_sampling_strategy="group_by_length",
-        remove_unused_columns=False,
-        per_device_eval_batch_size=training.per_device_train_batch_size,
-        eval_strategy="steps" if checks else "no",
-        eval_steps=checks or None,
-        save_strategy="no",
-        # The model itself is in the chosen number format: no autocast, never fp16, which TRL would else turn on.
-        bf16=False,
-        fp16=False,
-        use_cpu=loaded.device.kind == "cpu",
-        activation_checkpointing=False,  # TRL's own default is True, under the old name
-        optim="adamw_torch_fused",
-        dataloader_num_workers=0,
-        dataloader_pin_memory=loaded.device.kind != "cpu",
-        logging_strategy="steps",
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        push_to_hub=False,
-    )
-
-
-def steps_of(job: Job, examples: int) -> int:
-    """Optimizer steps of the whole run, as the trainer counts them."""
-    training = job.config.training
-    batches = math.ceil(examples / training.per_device_train_batch_size)
-    each = max(1, math.ceil(batches / training.gradient_accumulation_steps))
-    return math.ceil(training.num_train_epochs * each)
-
-
-def check_every(job: Job, data: Prepared) -> int:
-    """Steps between two checks on the held-out examples; 0 for none.
-
-    Where the person sets none: ten checks a run, fewer where they would cost more than a tenth of the work.
-    """
-    if not len(data.held_out):
-        return 0
-    if job.config.training.eval_steps:
-        return job.config.training.eval_steps
-    work = 3 * data.train.tokens * job.config.training.num_train_epochs
-    checks = max(1, min(CHECKS, int(MOST_CHECK_SHARE * work / max(1, data.held_out.tokens))))
-    return max(1, math.ceil(steps_of(job, len(data.train)) / checks))
