@@ -51,6 +51,7 @@ class Inspected:
     texts: tuple[str, ...]
     block: tuple[str, ...]
     build: Build
+    has_template: bool
 
     @property
     def names(self) -> list[str]:
@@ -61,6 +62,11 @@ class Inspected:
 def files_of(folder: Path) -> dict[str, int]:
     """Names and sizes (bytes) of the regular files that lie in `folder` itself."""
     return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+
+
+def small_names(files: Mapping[str, int]) -> list[str]:
+    """The files that the checks read, where they are not too large; the tokenizer itself is large and comes later."""
+    return [name for name, most in LIMITS.items() if name != "tokenizer.json" and 0 <= files.get(name, -1) <= most]
 
 
 def check_names(files: Mapping[str, int], name: str) -> None:
@@ -91,8 +97,6 @@ def inspect(folder: Path, files: Mapping[str, int], name: str, headers: Mapping[
     config = read_object(folder / "config.json", CONFIG_LIMIT, name)
     tokenizer = read_object(folder / "tokenizer_config.json", TOKENIZER_CONFIG_LIMIT, name)
     architecture = _check_config(config, tokenizer, name)
-    if not has_template(tokenizer, files):
-        raise _refused(name, "has no chat template: it is a base model", "Choose its instruct or chat variant.")
     index = {} if WEIGHTS in files else _index(folder, files, name)
     weights = tuple(sorted(set(index.values()))) or (WEIGHTS,)
     texts = tuple(
@@ -111,6 +115,7 @@ def inspect(folder: Path, files: Mapping[str, int], name: str, headers: Mapping[
         texts,
         tuple(sorted({part for tensor, part in index.items() if is_of_first_block(tensor)})) or weights[:1],
         build,
+        has_template(tokenizer, files),
     )
 
 
