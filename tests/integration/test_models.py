@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from studio.core import models, starter
+from studio.core.architectures import causal_models
 from studio.core.catalog import STARTER_PARAMETERS, STARTER_REPO
 from studio.core.errors import Refused, StudioError, Unavailable
 from studio.core.model_build import Build
@@ -36,6 +37,13 @@ BAD = {
     "no architecture": (files(config={"architectures": None}), "names no architecture"),
     "no fast tokenizer": (files(without=["tokenizer.json"]), "has no tokenizer.json"),
     "quantised": (files(config={"quantization_config": {"quant_method": "gptq"}}), "quantised"),
+    "code deep inside": (files(config={"text_config": {"auto_map": {"AutoModel": "m.M"}}}), "code of its own"),
+    "a kernel deep inside": (files(config={"text_config": {"_attn_implementation": "evil/kernel"}}), "kernel"),
+    "a path to read": (files(tokenizer_config={"tokenizer_file": "/etc/passwd"}), "asks for a file by its path"),
+    "nested levels": (files(config={"x": json.loads("[" * 80 + "]" * 80)}), "nested more than 64 levels"),
+    "an unknown architecture": (files(config={"architectures": ["EvilForCausalLM"]}), "does not know"),
+    "a type of another": (files(config={"model_type": "gpt2"}), "does not fit together"),
+    "a claimed size": (files(config={"vocab_size": 900_000_000}), "claims a size"),
     "an adapter": (files(without=["config.json"], extra={"adapter_config.json": b"{}"}), "is an adapter"),
     "a config that is a list": (files(extra={"config.json": b"[1]"}), "not a JSON object"),
     "a nested bomb": (files(extra={"config.json": b"[" * 100_000}), "not JSON"),
@@ -255,3 +263,31 @@ def test_of_a_model_in_parts_only_the_part_with_the_first_block_is_asked_for_its
     facts = models.look_up("acme/parts", "main", settings)
     assert facts.shapes["q_proj"] == (16, 8) and facts.tied
     assert server.asked(names[0]) == 0 and facts.weight_bytes == sum(map(len, parts.values()))
+
+
+def test_weights_that_lack_layers_or_words_are_refused_before_they_are_fetched(server: Hub, settings: Settings) -> None:
+    for change, words in (
+        ({"num_hidden_layers": 3}, "names 3 layers, its weights hold 2"),
+        (
+            {"vocab_size": 11},
+            "names 11 tokens, its weights hold 10",
+        ),
+    ):
+        config, tensors = llama(**change)
+        server.repos["acme/part"] = Repo(files(config=config, extra={"model.safetensors": saved(tensors)}))
+        with pytest.raises(Refused, match=words):
+            models.look_up("acme/part", "main", settings)
+
+
+def test_a_folder_with_an_adapter_beside_its_weights_is_refused(settings: Settings, tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", files(extra={"adapter_config.json": b"{}"}))
+    with pytest.raises(Refused, match="holds an adapter beside its weights"):
+        models.look_up(str(folder), "main", settings)
+
+
+def test_the_architectures_are_those_of_the_installed_transformers() -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as theirs
+
+    known = causal_models()
+    assert set(known) == set(theirs) and len(known) > 100
+    assert known["llama"] == {"LlamaForCausalLM"} and known["gpt2"] == {"GPT2LMHeadModel"}

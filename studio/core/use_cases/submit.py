@@ -13,6 +13,7 @@ from studio.core.models import ModelFacts, look_up
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import NewRun, Run
+from studio.core.use_cases.model_check import check_model
 from studio.core.use_cases.pace import quick_seconds
 
 NAME_LENGTH = 200
@@ -106,8 +107,9 @@ def _model(services: Services, owner: str, config: RunConfig, faults: list[Fault
     """The model's facts; what does not go together with it is added to `faults`."""
     try:
         facts = look_up(config.base.repo, config.base.revision, services.settings, owner)
+        check_model(services.settings, facts, config.base.chat_template)
     except StudioError as error:
-        faults.append(Fault("base.repo", error.problem, error.remedy))
+        faults.append(Fault(error.field or "base.repo", error.problem, error.remedy))
         return None
     faults.extend(model_faults(config, facts))
     if facts.bytes_to_fetch and (words := no_room_for(services.settings, facts.bytes_to_fetch)):
