@@ -62,7 +62,7 @@ class ModelCard:
         self.model.key_up(desk.typed, None, self.model, trigger_mode="multiple", **QUIET)
         given = [self.model, revision]
         looked = gr.on([self.model.input, revision.submit, revision.blur], desk.look, given,
-                       [self.about, self.closed], **last)  # fmt: skip
+                       [self.about, self.closed, self.model], **last)  # fmt: skip
         outputs = [self.about, self.closed, self.token, self.model, *self.work.outputs]
         fetched = gr.on([self.fetch.click, self.token.submit], desk.bring, {*given, self.token}, outputs, **QUIET)
         self.work.wire()
@@ -103,11 +103,13 @@ class _Desk:
         """What the chosen model is; may ask the Hub."""
         name, at = str(repo or "").strip(), str(revision or "").strip() or "main"
         if not name:
-            yield ["", gr.update(visible=False)]
+            yield ["", gr.update(visible=False), gr.skip()]
             return
-        yield [str(muted("Looking it up…")), gr.update(visible=False)]
+        local = choices(self._services.settings, owner_of(request))
+        plain = [*local, *([] if name in {repo for _, repo in local} else [(name, name)])]  # the box shows the id alone
+        yield [str(muted("Looking it up…")), gr.update(visible=False), gr.update(choices=plain)]
         words, is_closed = looked_up(lambda: about_model(self._book.ask(name, at, owner_of(request))), name)
-        yield [str(words), gr.update(visible=is_closed)]
+        yield [str(words), gr.update(visible=is_closed), gr.skip()]
 
     def bring(self, values: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Fetch the chosen model with the token, its progress told; the token leaves the page with the first update."""
