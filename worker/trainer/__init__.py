@@ -21,6 +21,7 @@ from studio.core.stores.runs import Run, RunStore
 from worker.trainer import lifeline
 from worker.trainer.failures import bug, explain, leave
 from worker.trainer.job import Job, StopAsked, Yielded
+from worker.trainer.waiting import wait_for_run
 from worker.verdicts import EXIT_CLAIM_LOST, EXIT_DONE, EXIT_FAILED, EXIT_NO_ROOM, EXIT_STOPPED, EXIT_YIELDED
 
 log = logging.getLogger("tunesmith.trainer")
@@ -53,6 +54,17 @@ def main(run_id: str) -> int:
     except Exception as error:  # a door: whatever it is, it is told
         return _fail(artifacts.failure_path(run_id), claim, error)
     return EXIT_STOPPED if result.get("stopped") else EXIT_DONE
+
+
+def spare() -> int:
+    """Import what a run needs, and wait for one; gives the exit code."""
+    _before_torch()
+    return wait_for_run(_import_all, main)
+
+
+def _import_all() -> None:
+    """What `_work` imports, ahead of the run."""
+    import worker.trainer.phases  # noqa: F401 - heavy: that it is done now is the point
 
 
 def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, claim: int) -> dict[str, Any]:
