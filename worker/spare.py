@@ -1,8 +1,8 @@
 """Keeps one trainer in reserve that has imported everything and waits for a run: a start then takes no seconds.
 
-The two speak over a socket pair, which later is the run's lifeline. The spare says that it is ready; it is given a
-run's id and claim with the descriptors of the locks and the log; it answers that it has them. Until then the supervisor holds
-the locks too, so a spare that fails to answer costs the run nothing: a fresh trainer takes its place.
+The two speak over a socket pair, which later is the lifeline. The spare says that it is ready; it is given a run and a
+claim with the descriptors of the locks and the log; it answers that it has them. Until then the supervisor holds the
+locks too, so a spare that fails to answer costs the run nothing: a fresh trainer takes its place.
 """
 
 import hashlib
