@@ -4,12 +4,30 @@ import math
 
 from trl import SFTConfig
 
+from studio.core.config import TrainingConfig
 from worker.trainer.job import Job
 from worker.trainer.load import Loaded
 from worker.trainer.prepare import Prepared
 
 # Of the training group, what no argument of TRL's is.
-OURS = {"eval_share", "eval_steps", "predict_with_generate", "max_length", "overlong", "checkpoint_seconds"}
+OURS = {
+    "activation_checkpointing",
+    "checkpoint_layers",
+    "checkpoint_seconds",
+    "early_stopping_patience",
+    "eval_share",
+    "eval_steps",
+    "load_best_model_at_end",
+    "max_length",
+    "micro_batch_tokens",
+    "neftune_noise_alpha",
+    "optim",
+    "overlong",
+    "packing",
+    "path",
+    "predict_with_generate",
+    "torch_compile",
+}
 CHECKS = 10
 MOST_CHECK_SHARE = 0.1  # of the work of a run; a check reads forward only, training does about three times that
 
@@ -18,6 +36,8 @@ def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
     """What TRL is told. No hub token ever stands in it: every checkpoint writes it down in clear."""
     training = job.config.training
     passed = training.model_dump(exclude=OURS)
+    if training.path == "fast":  # one batch a step, which `FastTuner` splits by tokens
+        passed |= {"per_device_train_batch_size": examples_per_step(training), "gradient_accumulation_steps": 1}
     checks = check_every(job, data)
     return SFTConfig(
         **passed,
@@ -46,12 +66,18 @@ def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
     )
 
 
+def examples_per_step(training: TrainingConfig) -> int:
+    """Examples of one optimizer step, as the person set them."""
+    return training.per_device_train_batch_size * training.gradient_accumulation_steps
+
+
 def steps_of(job: Job, examples: int) -> int:
     """Optimizer steps of the whole run, as the trainer counts them."""
     training = job.config.training
     batches = math.ceil(examples / training.per_device_train_batch_size)
     each = max(1, math.ceil(batches / training.gradient_accumulation_steps))
-    return math.ceil(training.num_train_epochs * each)
+    steps = math.ceil(training.num_train_epochs * each)
+    return steps if training.max_steps < 0 else training.max_steps
 
 
 def check_every(job: Job, data: Prepared) -> int:

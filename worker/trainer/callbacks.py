@@ -51,16 +51,21 @@ class Meter:
         self.resume()
 
     def _reset(self) -> None:
-        self._tokens, self._learnt, self._seconds = 0, 0, 0.0
+        self._tokens, self._room, self._learnt, self._seconds, self._waited = 0, 0, 0, 0.0, 0.0
         self._correct: list[torch.Tensor] = []
 
     def resume(self) -> None:
         """Time counts from now on."""
         self._mark = self._clock()
 
-    def batch(self, tokens: int) -> None:
-        """A micro-batch with so many tokens, padding left out."""
+    def batch(self, tokens: int, room: int = 0) -> None:
+        """A micro-batch with so many tokens, padding left out; `room` counts it with padding (0: there is none)."""
         self._tokens += tokens
+        self._room += room or tokens
+
+    def waited(self, seconds: float) -> None:
+        """So long a step's examples were waited for."""
+        self._waited += seconds
 
     def scored(self, learnt: int, correct: torch.Tensor | None) -> None:
         """So many learnt tokens, of which so many were guessed right (None: not known)."""
@@ -88,6 +93,7 @@ class Meter:
         """Speeds and accuracy since the last call."""
         seconds = max(self._seconds, 1e-9)
         found = {"tokens_per_s": self._tokens / seconds, "learnt_tokens_per_s": self._learnt / seconds}
+        found |= {"padding_share": 1 - self._tokens / max(1, self._room), "data_wait_share": self._waited / seconds}
         if self._learnt and self._correct:
             found["mean_token_accuracy"] = float(torch.stack(self._correct).sum()) / self._learnt
         self._reset()

@@ -21,7 +21,8 @@ from worker.trainer.loss import held_out_loss
 from worker.trainer.prepare import Prepared, prepare
 from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.saving import Kept, Resume, Saver
-from worker.trainer.train import Desk, Tuner, build
+from worker.trainer.train import build
+from worker.trainer.tuner import Desk, Tuner
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
 
