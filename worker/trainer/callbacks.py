@@ -149,6 +149,8 @@ class Watch(TrainerCallback):
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Before the first micro-batch of a step."""
         self._look()
+        if state.global_step == 0:
+            self._reporter.event("note", "First step begins", f"{time.monotonic() - self._began:.1f} s after the start")
 
     def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Between two micro-batches of a step."""
