@@ -12,11 +12,11 @@ from typing import Any
 from huey.consumer import Consumer
 
 from studio.core import locks
-from studio.core.artifacts import read_json, write_json
+from studio.core.artifacts import write_json
 from studio.core.db import Database
 from studio.core.errors import BootRefused, DiskFull, StudioError
 from studio.core.failpoints import failpoint
-from studio.core.machine import processor_name, real_cores
+from studio.core.machine import measured, processor_name, real_cores
 from studio.core.migrate import open_records, prepare_data_dir
 from studio.core.queue import Bell
 from studio.core.settings import Settings
@@ -130,9 +130,7 @@ def measure(settings: Settings, supervisor: Supervisor, machines: MachineStore) 
     A measurement beside a run or another program comes out low; the best of several starts is the machine's own.
     """
     path = settings.data_dir / "machine.json"
-    known: dict[str, Any] = read_json(path) or {}
-    if known.get("processor") != processor_name() or known.get("cores") != real_cores():
-        known = {}
+    known = measured(settings.data_dir)
     machines.report(supervisor.host, supervisor.worker_id, known)
 
     def again() -> None:

@@ -13,6 +13,7 @@ from studio.core.artifacts import Artifacts, new_id
 from studio.core.config import parse_config
 from studio.core.db import Database
 from studio.core.lineage import die_with_parent
+from studio.core.machine import measured
 from studio.core.models import ModelRef, ready_folder
 from studio.core.settings import Settings
 from studio.core.stores.claims import Claimed, ClaimLost
@@ -89,6 +90,7 @@ def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, c
         threads=settings.threads,
         spec_hash=checkpoints.spec_hash(run.config, run.base_repo, run.base_revision, dataset_sha256),
         checkpoint_seconds=config.training.checkpoint_seconds or settings.checkpoint_seconds,
+        machine=measured(settings.data_dir),
     )
     return train(job, claimed, asked_to_yield.is_set)
 

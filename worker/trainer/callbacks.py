@@ -139,6 +139,7 @@ class Watch(TrainerCallback):
         self._reporter, self._meter, self._look, self._began = reporter, meter, look, began
         self._saver = saver
         self.points = Points(reporter)
+        self.after_first_step: Callable[[], None] | None = None  # what need not keep the first step waiting
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The number of steps is known now."""
@@ -170,6 +171,10 @@ class Watch(TrainerCallback):
         self._meter.step()
         self._saver.step_ended()
         control.should_save = self._saver.is_due()
+        if self.after_first_step is not None:
+            after, self.after_first_step = self.after_first_step, None
+            after()
+            self._meter.resume()
         self.points.progress(state.global_step, state.max_steps)
         if state.global_step == 1:
             seconds = time.monotonic() - self._began

@@ -48,7 +48,7 @@ def load(job: Job, kept: Kept | None = None) -> Loaded:
     disable_progress_bar()  # it would fill the run's log
     threads = gpu.use_threads(kept.threads if kept else job.threads)
     device = gpu.best_device()
-    speeds = gpu.matmul_speeds(device.name)
+    speeds = gpu.speeds_of(device, job.machine, threads)
     wanted = kept.dtype if kept else job.config.base.dtype
     dtype = gpu.fastest_dtype(speeds) if wanted == "auto" else wanted
     base = AutoModelForCausalLM.from_pretrained(

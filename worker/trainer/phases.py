@@ -4,12 +4,14 @@ import math
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 from transformers import set_seed
 
 from studio.core.artifacts import write_json
+from studio.core.config import RunConfig
 from studio.core.states import State
 from studio.core.stores.claims import ClaimLost
 from studio.core.tokenizer import Chat, load_chat
@@ -69,7 +71,7 @@ class Attempt:
         self.seconds: dict[str, float] = {}
 
     def begin(self) -> None:
-        """Read the data, load the model, keep the spec; the base model is measured before anything is learnt."""
+        """Read the data, load the model, keep the spec."""
         self.look()
         self.resume = self.saver.find()
         self.reporter.resumed(self.resume.checkpoint.step if self.resume else 0)
@@ -88,10 +90,8 @@ class Attempt:
         self.before = snapshot(self.loaded.model)
         if kept is not None:
             self.base_loss = kept.base_loss
-        elif len(self.data.held_out):
-            with Timed(self.seconds, "base_loss"), self.loaded.untuned():
-                self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
-            self.reporter.event("eval", "Base model checked on held-out examples", f"Loss {self.base_loss:.4f}")
+        if not base_can_wait(self.job.config):
+            self.check_base()
 
     def tell_data(self) -> None:
         """What became of the examples, in the timeline."""
@@ -110,13 +110,28 @@ class Attempt:
         if data.refused:
             self.reporter.event("warning", f"{data.refused} examples do not fit the chat template", data.refusal)
 
+    def check_base(self) -> None:
+        """Measure the base model on the held-out examples, where that was not done yet."""
+        if self.base_loss is not None or not len(self.data.held_out):
+            return
+        with Timed(self.seconds, "base_loss"), self.loaded.untuned():
+            self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
+        if self.tuner is not None:
+            self.tuner.kept = replace(self.tuner.kept, base_loss=self.base_loss)
+        self.reporter.event("eval", "Base model checked on held-out examples", f"Loss {self.base_loss:.4f}")
+
     def learn(self) -> None:
         """Train. The steps that were made count, however it ends."""
         self.enter("running", "Training", f"{len(self.data.train)} examples")
         tuner = self.tuner = build(self.job, self.loaded, self.data, self.desk())
+        self.watch.after_first_step = self.check_base
         try:
             with Timed(self.seconds, "train"):
                 tuner.train(resume_from_checkpoint=str(self.resume.checkpoint.folder) if self.resume else None)
+        except TrainingFailed:
+            if not tuner.state.global_step:
+                self.check_base()  # a base model that gives no number is to blame, not the learning rate
+            raise
         finally:
             self.steps = int(tuner.state.global_step)
             self.watch.points.flush()
@@ -177,6 +192,7 @@ class Attempt:
 
     def measure(self) -> None:
         """The tuned model's held-out loss and, where it is asked for, both models' answers."""
+        self.check_base()
         if self.tuned_loss is None and len(self.data.held_out):
             with Timed(self.seconds, "tuned_loss"):
                 self.tuned_loss = self.check_loss("diverged", "Take a lower learning rate.")
@@ -243,6 +259,16 @@ class Timed:
 
     def __exit__(self, *_: object) -> None:
         self._seconds[self._name] = round(time.monotonic() - self._start, 2)
+
+
+def base_can_wait(config: RunConfig) -> bool:
+    """Whether switching the adapter off gives the base model back at any time, so that no step need wait for its check.
+
+    A plain LoRA adapter stands beside the base; PiSSA, biases and full training change the base itself.
+    """
+    adapter = config.adapter
+    beside = adapter.tuner == "lora" and adapter.init_lora_weights == "default" and adapter.bias == "none"
+    return beside and config.method.name == "sft"
 
 
 def within(job: Job, chat: Chat) -> Any:
