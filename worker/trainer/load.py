@@ -64,7 +64,7 @@ def load(job: Job, kept: Kept | None = None) -> Loaded:
     tokenizer = AutoTokenizer.from_pretrained(
         job.model_folder, trust_remote_code=False, token=False, local_files_only=True
     )
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None:  # `vocabulary.settle` decides by the rules
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     torch.manual_seed(job.config.training.seed)  # the adapter's first weights are random
     model = attach(base, job.config.adapter, job)

@@ -25,6 +25,7 @@ from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.saving import Kept, Resume, Saver
 from worker.trainer.train import build
 from worker.trainer.tuner import Desk, Tuner
+from worker.trainer.vocabulary import settle, text_rules
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
 
@@ -76,7 +77,7 @@ class Attempt:
         self.resume = self.saver.find()
         self.reporter.resumed(self.resume.checkpoint.step if self.resume else 0)
         set_seed(self.job.config.training.seed)
-        self.chat = load_chat(self.job.model_folder)
+        self.chat = load_chat(self.job.model_folder, self.job.config.base.chat_template)
         with Timed(self.seconds, "prepare"):
             self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat))
         self.tell_data()
@@ -86,7 +87,8 @@ class Attempt:
         self.seconds["load"] = round(self.loaded.seconds, 2)
         detail = f"In {self.loaded.seconds:.1f} s, {self.loaded.dtype} on {self.loaded.device.title}"
         self.reporter.event("note", "Base model loaded", detail)
-        self.reporter.spec(spec_of(self.job, self.loaded, self.data))
+        settle(self.loaded.tokenizer, self.chat, self.data)
+        self.reporter.spec(spec_of(self.job, self.loaded, self.data) | text_rules(self.chat))
         self.before = snapshot(self.loaded.model)
         if kept is not None:
             self.base_loss = kept.base_loss
@@ -164,7 +166,7 @@ class Attempt:
         if not self.stopped:
             self.leave_loop()
         with Timed(self.seconds, "publish"):
-            self.proof = publish(self.job, self.loaded.model, self.before)
+            self.proof = publish(self.job, self.loaded.model, self.before, self.chat.template.source)
         if not self.stopped:
             try:
                 self.measure()
