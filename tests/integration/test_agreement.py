@@ -60,7 +60,7 @@ def shown(data: Path, model: Path, count: int) -> tuple[list[Any], int]:
 def batched(tuner: Any) -> list[Any]:
     """(ids, labels) of every row that the trainer's own loader gives, padding cut off by its mask."""
     pairs = []
-    for batch in tuner.get_train_dataloader():
+    for batch in [part for step in tuner.get_train_dataloader() for part in step["micro_batches"]]:
         for ids, labels, mask in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], strict=True):
             size = int(mask.sum())
             assert all(label == IGNORED for label in labels[size:].tolist())

@@ -4,6 +4,7 @@ import math
 
 from trl import SFTConfig
 
+from studio.core.config import TrainingConfig
 from worker.trainer.job import Job
 from worker.trainer.load import Loaded
 from worker.trainer.prepare import Prepared
@@ -35,6 +36,8 @@ def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
     """What TRL is told. No hub token ever stands in it: every checkpoint writes it down in clear."""
     training = job.config.training
     passed = training.model_dump(exclude=OURS)
+    if training.path == "fast":  # one batch a step, which `FastTuner` splits by tokens
+        passed |= {"per_device_train_batch_size": examples_per_step(training), "gradient_accumulation_steps": 1}
     checks = check_every(job, data)
     return SFTConfig(
         **passed,
@@ -61,6 +64,11 @@ def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
         disable_tqdm=True,
         push_to_hub=False,
     )
+
+
+def examples_per_step(training: TrainingConfig) -> int:
+    """Examples of one optimizer step, as the person set them."""
+    return training.per_device_train_batch_size * training.gradient_accumulation_steps
 
 
 def steps_of(job: Job, examples: int) -> int:

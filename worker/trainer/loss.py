@@ -6,18 +6,18 @@ no token sees what stands behind it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from worker.trainer.prepare import by_length
+from studio.core.microbatches import micro_batches
+from worker.trainer.batches import padded
+from worker.trainer.head import head_loss
 
-CHUNK = 1024  # learnt positions whose logits stand in memory at once: 200 MB in float32 at 49,152 words
-CHECK_BATCH = 16  # held-out examples at once; more does not make a processor faster
+CHECK_TOKENS = 4096  # of held-out examples at once, padding counted; more does not make a processor faster
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 
 
@@ -37,56 +37,41 @@ def has_plain_head(model: PeftModel) -> bool:
     return not scaled and not hasattr(config, "output_router_logits")
 
 
-def score(model: PeftModel, input_ids: torch.Tensor, labels: torch.Tensor) -> Score:
-    """Score a right-padded batch; both tensors are (examples, tokens). Needs `has_plain_head`."""
+def score(model: PeftModel, batch: dict[str, Any]) -> Score:
+    """Score a batch as `worker.trainer.batches` makes it. Needs `has_plain_head`."""
     causal = model.get_base_model()
-    hidden = causal.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
-    targets = labels[:, 1:]
-    learnt = targets != -100
-    return _of_hidden(causal.get_output_embeddings(), hidden[learnt], targets[learnt])
+    hidden = causal.base_model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
+    chosen = hidden.flatten(0, 1).index_select(0, batch["where"])
+    loss, correct = head_loss(causal.get_output_embeddings(), chosen, batch["targets"])
+    return Score(loss, correct, batch["learnt"])
 
 
-def _of_hidden(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> Score:
-    total, correct = hidden.new_zeros((), dtype=torch.float32), torch.zeros((), dtype=torch.long, device=hidden.device)
-    for part, wanted in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
-        if torch.is_grad_enabled() and len(targets) > CHUNK:
-            loss, right = checkpoint(_head, head, part, wanted, use_reentrant=False)
-        else:
-            loss, right = _head(head, part, wanted)
-        total, correct = total + loss, correct + right
-    return Score(total, correct, len(targets))
-
-
-def _head(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    logits = head(hidden)
-    right = (logits.detach().argmax(-1) == targets).sum()
-    return functional.cross_entropy(logits.float(), targets, reduction="sum"), right
-
-
-def _score_by_logits(model: PeftModel, batch: dict[str, torch.Tensor]) -> Score:
+def _score_by_logits(model: PeftModel, batch: dict[str, Any]) -> Score:
     """As `score`, for heads that are not plain: the model's own logits, whole."""
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1].float()
-    targets = batch["labels"][:, 1:]
-    learnt = targets != -100
-    chosen, wanted = logits[learnt], targets[learnt]
-    loss = functional.cross_entropy(chosen, wanted, reduction="sum")
-    return Score(loss, (chosen.argmax(-1) == wanted).sum(), len(wanted))
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    chosen = logits.flatten(0, 1).index_select(0, batch["where"]).float()
+    loss = functional.cross_entropy(chosen, batch["targets"], reduction="sum")
+    return Score(loss, (chosen.argmax(-1) == batch["targets"]).sum(), batch["learnt"])
 
 
 @torch.no_grad()
 def held_out_loss(model: PeftModel, data: Dataset, pad_token_id: int, between: Callable[[], None]) -> float:
     """Mean loss over all learnt tokens of `data`; `between` is called before each batch. The model's mode is kept."""
-    collate = DataCollatorForLanguageModeling(pad_token_id=pad_token_id)
     device = model.get_base_model().device
     was_training, plain = model.training, has_plain_head(model)
     model.eval()
     total, count = 0.0, 0
     try:
-        for indices in by_length(list(data["length"]), CHECK_BATCH):
+        for indices in micro_batches(list(data["length"]), CHECK_TOKENS):
             between()
-            batch = {name: tensor.to(device) for name, tensor in collate([data[i] for i in indices]).items()}
-            found = score(model, batch["input_ids"], batch["labels"]) if plain else _score_by_logits(model, batch)
+            batch = on_device(padded([data[i] for i in indices], pad_token_id), device)
+            found = score(model, batch) if plain else _score_by_logits(model, batch)
             total, count = total + float(found.loss), count + found.count
     finally:
         model.train(was_training)
     return total / max(count, 1)
+
+
+def on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The tensors of `batch` on `device`, all else as it is."""
+    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}

@@ -24,7 +24,8 @@ from worker.trainer.prepare import Prepared, prepare
 from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.samples import Sampler, chosen
 from worker.trainer.saving import Kept, Resume, Saver
-from worker.trainer.train import Desk, Tuner, build
+from worker.trainer.train import build
+from worker.trainer.tuner import Desk, Tuner
 
 MOST_LOOKED_AT = 200  # held-out examples among which the prompts are chosen that are answered on the way
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")

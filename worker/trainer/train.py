@@ -1,167 +1,115 @@
-"""The training loop: TRL's `SFTTrainer` with everything it would choose by itself chosen here."""
+"""The training loop of SFT: TRL's `SFTTrainer` with everything it would choose by itself chosen here.
 
-import math
+`FastTuner` is the studio's own path, `TrlTuner` TRL's: the same examples in the same steps, the same gradient.
+"""
+
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, set_peft_model_state_dict
-from safetensors.torch import load_file
-from transformers import Trainer
-from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from peft import PeftModel
+from transformers import TrainerControl
 from trl import SFTTrainer
 
+from studio.core.learnt import IGNORED
+from studio.core.microbatches import token_budget
 from worker.trainer.arguments import arguments
-from worker.trainer.callbacks import Meter, StopLook, Watch
-from worker.trainer.job import Job, TrainingFailed
+from worker.trainer.batches import StepCollator
+from worker.trainer.job import Job
 from worker.trainer.load import Loaded
-from worker.trainer.loss import has_plain_head, held_out_loss, score
+from worker.trainer.loss import has_plain_head, score
 from worker.trainer.masters import MasterAdamW
-from worker.trainer.prepare import Part, Prepared
-from worker.trainer.publish import WEIGHTS
-from worker.trainer.saving import Kept, Saver
+from worker.trainer.prepare import Prepared
+from worker.trainer.tuner import Desk, Tuner
 
 
-class EpochSampler(LengthGroupedSampler):
-    """Groups by length in an order that depends on seed and epoch alone: a resumed epoch sees the same order.
+class TrlTuner(Tuner, SFTTrainer):
+    """TRL's own path: the person's batches, all positions through TRL's loss. The reference of the fast one."""
 
-    transformers' own draws from the global generator, whose state at an epoch's begin a resumed run does not know.
+    def training_step(self, model: PeftModel, inputs: dict[str, torch.Tensor], *rest: Any) -> torch.Tensor:
+        """One batch, forward and backward."""
+        self._meter.batch(int(inputs["attention_mask"].sum()), inputs["attention_mask"].numel())
+        self._meter.scored(int((inputs["labels"][:, 1:] != IGNORED).sum()), None)  # TRL logs its own accuracy
+        loss: torch.Tensor = super().training_step(model, inputs, *rest)
+        self._meter.loss(loss)
+        return loss
+
+
+class FastTuner(Tuner, SFTTrainer):
+    """The loader gives whole steps; each is split into micro-batches by tokens, and only learnt positions are scored.
+
+    transformers' loop sees one batch a step (`arguments`), so the number of steps is the person's whatever the split.
     """
 
-    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
-        """`batch_size` counts the examples of one optimizer step."""
-        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
-        self._seed, self._epoch = seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before each epoch."""
-        self._epoch = epoch
-
-    def __iter__(self) -> Any:
-        """The order of this epoch."""
-        self.generator.manual_seed(self._seed + 1_000_003 * self._epoch)
-        return super().__iter__()
-
-
-class Tuner(SFTTrainer):
-    """`SFTTrainer` with the loss on learnt positions only, and the held-out loss as a mean over learnt tokens."""
-
-    def __init__(self, *, desk: "Desk", held_out: Part, **rest: Any) -> None:
-        """`rest` is SFTTrainer's."""
-        super().__init__(**rest)
-        self._meter, self._watch, self._look, self._held_out = desk.meter, desk.watch, desk.look, held_out
-        self._saver, self.kept = desk.saver, desk.kept
+    def __init__(self, *, collator: StepCollator, **rest: Any) -> None:
+        """`collator` makes the micro-batches."""
+        super().__init__(data_collator=collator, **rest)
         self._plain = has_plain_head(self.model)
-        self._is_best = False
-        self.remove_callback(PrinterCallback)
 
-    @property
-    def last_check(self) -> tuple[int, float] | None:
-        """Step and loss of the last check on the held-out examples."""
-        return self.kept.last_check
+    def get_batch_samples(self, *given: Any) -> Any:
+        """The next step's examples; how long they were waited for is told."""
+        start = time.perf_counter()
+        found = super().get_batch_samples(*given)
+        self._meter.waited(time.perf_counter() - start)
+        return found
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return EpochSampler(size, list((train_dataset or self.train_dataset)["length"]), self.args.seed)
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
+        """The step's learnt tokens: known since the batch was made, so nothing waits for the device."""
+        return sum(step["learnt"] for step in batch_samples)
 
-    def save_now(self) -> None:
-        """A checkpoint of the last whole step, where there is one."""
-        if self.state.global_step:
-            self._save_checkpoint(self.model, None)
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted here: transformers' count takes the backward as twice the forward, which LoRA's is not."""
+        return 0
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        self._watch.points.flush()  # first: what was measured before a checkpoint is not measured again after it
-        self.kept = replace(self.kept, learnt=self._meter.learnt_in_all)
-        best, self._is_best = self._is_best, False
-        # transformers' own method: TRL's would write a model card first
-        self._saver.save(
-            self.state.global_step, lambda _: Trainer._save_checkpoint(self, model, trial), self.kept, best
-        )
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """The adapter alone, without PEFT's question to the Hub, without the arguments, which could hold a token."""
-        folder = Path(output_dir or self.args.output_dir)
-        self.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """The adapter's weights into the tensors that are there: PEFT would make float32 of a bf16 adapter."""
-        found = set_peft_model_state_dict(self.model, load_file(Path(resume_from_checkpoint) / WEIGHTS))
-        if found.unexpected_keys:
-            problem = "The checkpoint's adapter is not of this run's shape."
-            raise TrainingFailed("checkpoints_damaged", problem, "Retry it: the new run begins from the start.")
+    def training_step(self, model: PeftModel, inputs: dict[str, Any], *rest: Any) -> torch.Tensor:
+        """One optimizer step's micro-batches, forward and backward. Raises what `on_substep_end` raises between two."""
+        total = torch.zeros((), device=self.args.device)
+        for number, batch in enumerate(inputs["micro_batches"]):
+            if number:
+                self.control: TrainerControl = self.callback_handler.on_substep_end(self.args, self.state, self.control)
+            self._meter.batch(batch["tokens"], batch["room"])
+            if not self._plain:
+                self._meter.scored(batch["learnt"], None)  # TRL logs its own accuracy
+            loss = super().training_step(model, batch, *rest)
+            self._meter.loss(loss)
+            total += loss
+        return total
 
     def compute_loss(
         self,
         model: PeftModel,
-        inputs: dict[str, torch.Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The micro-batch's share of the step's mean loss: its sum, over the learnt tokens of the whole step."""
         if return_outputs or not self._plain:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        found = score(model, inputs["input_ids"], inputs["labels"])
+            known = {name: inputs[name] for name in ("input_ids", "attention_mask", "labels")}
+            return super().compute_loss(model, known, return_outputs, num_items_in_batch)
+        found = score(model, inputs)
         self._meter.scored(found.count, found.correct)
         return found.loss / (found.count if num_items_in_batch is None else num_items_in_batch)
-
-    def training_step(self, model: PeftModel, inputs: dict[str, torch.Tensor], *rest: Any) -> torch.Tensor:
-        """One micro-batch, forward and backward."""
-        self._meter.batch(int(inputs["attention_mask"].sum()))
-        if not self._plain:
-            self._meter.scored(int((inputs["labels"][:, 1:] != -100).sum()), None)  # TRL logs its own accuracy
-        loss: torch.Tensor = super().training_step(model, inputs, *rest)
-        self._meter.loss(loss)
-        return loss
-
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The held-out loss, told to everyone who listens. Raises `StopAsked` between batches."""
-        start = time.monotonic()
-        loss = held_out_loss(self.model, self._held_out.data, self.processing_class.pad_token_id, self._look)
-        if not math.isfinite(loss):
-            problem = f"The loss on the held-out examples became {loss} at step {self.state.global_step}."
-            raise TrainingFailed("diverged", problem, "Take a lower learning rate.")
-        self._is_best = self.kept.best is None or loss < self.kept.best
-        best = loss if self._is_best else self.kept.best
-        self.kept = replace(self.kept, last_check=(self.state.global_step, loss), best=best)
-        found = {"eval_loss": loss}
-        self.log(dict(found))
-        self._watch.checked(self.state.global_step, loss, time.monotonic() - start)
-        self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
-        self.control.should_save |= self._is_best
-        return found
-
-
-@dataclass
-class Desk:
-    """What a trainer is given beside its work: who is told, who counts, who saves, and what is known so far."""
-
-    meter: Meter
-    watch: Watch
-    look: StopLook
-    saver: Saver
-    kept: Kept
 
 
 def build(job: Job, loaded: Loaded, data: Prepared, desk: Desk) -> Tuner:
     """The trainer, ready for `.train()`."""
-    optimizer = None
+    optimizer, training = None, job.config.training
     if loaded.dtype == "bfloat16":
-        training = job.config.training
         optimizer = MasterAdamW(
             loaded.model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
-    return Tuner(
-        desk=desk,
-        held_out=data.held_out,
-        model=loaded.model,
-        args=arguments(job, loaded, data),
-        train_dataset=data.train.data,
-        eval_dataset=data.held_out.data if len(data.held_out) else None,
-        processing_class=loaded.tokenizer,
-        callbacks=[desk.watch],
-        optimizers=(optimizer, None),
-    )
+    shared: dict[str, Any] = {
+        "desk": desk,
+        "held_out": data.held_out,
+        "model": loaded.model,
+        "args": arguments(job, loaded, data),
+        "train_dataset": data.train.data,
+        "eval_dataset": data.held_out.data if len(data.held_out) else None,
+        "processing_class": loaded.tokenizer,
+        "callbacks": [desk.watch],
+        "optimizers": (optimizer, None),
+    }
+    if training.path == "trl":
+        return TrlTuner(**shared)
+    budget = token_budget(training.micro_batch_tokens, loaded.device.kind, loaded.dtype)
+    return FastTuner(collator=StepCollator(int(loaded.tokenizer.pad_token_id), budget), **shared)

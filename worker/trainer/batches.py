@@ -1,0 +1,57 @@
+"""The examples of one optimizer step as micro-batches of tensors, with all that can be known of them known already.
+
+Which positions are learnt, and how many, is found here, on the processor: nothing of it waits for a device later.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from studio.core.learnt import IGNORED
+from studio.core.microbatches import micro_batches
+
+Row = dict[str, Any]  # `input_ids` and `labels` of an example, as lists
+Batch = dict[str, Any]
+
+
+class StepCollator:
+    """The rows of a step -> `{"micro_batches": [...], "learnt": tokens that are learnt}`."""
+
+    def __init__(self, pad_token_id: int, budget: int) -> None:
+        """`budget` counts tokens of a micro-batch; it may be lowered while a run goes on."""
+        self.pad_token_id, self.budget = pad_token_id, budget
+
+    def __call__(self, rows: Sequence[Row]) -> Batch:
+        """Split by length."""
+        parts = micro_batches([len(row["input_ids"]) for row in rows], self.budget)
+        batches = [padded([rows[i] for i in part], self.pad_token_id) for part in parts]
+        return {"micro_batches": batches, "learnt": sum(batch["learnt"] for batch in batches)}
+
+
+def padded(rows: Sequence[Row], pad_token_id: int) -> Batch:
+    """Rows padded on the right to the longest.
+
+    `where` are the places, in the flattened batch, whose next token is learnt; `targets` are those tokens; `tokens`
+    counts without padding, `room` with it. Under causal attention no token sees what stands behind it, so the model
+    needs no mask; `attention_mask` and `labels` are for paths that are not ours.
+    """
+    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+    width = int(lengths.max())
+    input_ids = torch.full((len(rows), width), pad_token_id)
+    labels = torch.full((len(rows), width), IGNORED)
+    for number, row in enumerate(rows):
+        input_ids[number, : lengths[number]] = torch.tensor(row["input_ids"])
+        labels[number, : lengths[number]] = torch.tensor(row["labels"])
+    ahead = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED).flatten()
+    where = (ahead != IGNORED).nonzero().flatten()
+    return {
+        "input_ids": input_ids,
+        "labels": labels,
+        "attention_mask": (torch.arange(width) < lengths[:, None]).long(),
+        "where": where,
+        "targets": ahead[where],
+        "learnt": len(where),
+        "tokens": int(lengths.sum()),
+        "room": input_ids.numel(),
+    }
