@@ -31,7 +31,7 @@ class Curves:
     """The series of a run, the charts drawn from them, and what they say."""
 
     series: dict[str, Series]
-    charts: list[Markup]
+    charts: tuple[Markup, Markup]
     alarms: list[Alarm]
 
 
@@ -101,9 +101,9 @@ def drawn(seen: Seen) -> list[Any]:
         run_view.run_links(run, seen.has_adapter, bool(seen.log)),
         *RunButtons.drawn(run, seen.line),
         live.shown(now_words(seen) + alarm_words(seen)),
-        *seen.curves.charts[:-1],
-        live.shown(machine_card(seen.curves.charts[-1])),
+        seen.curves.charts[0],
         live.shown(samples_card(seen.samples)),
+        seen.curves.charts[1],
         run_view.timeline(seen.events),
         run_facts.settings_card(run, seen.dataset, seen.log),
         *DiskCard.drawn(run, seen.storage),
@@ -131,11 +131,6 @@ def alarm_words(seen: Seen) -> Markup:
     return run_curves.alarm_notes(seen.curves.alarms, seen.events)
 
 
-def machine_card(drawn: Markup) -> Markup:
-    """The folded charts in their card; nothing without them."""
-    return Markup('<div class="ts-card">{}</div>').format(drawn) if drawn else NOTHING
-
-
 def missing(run_id: str) -> Markup:
     """The page without a run."""
     title, text = "No run is chosen", "Choose one from the list of runs."
@@ -154,17 +149,13 @@ class Layout:
         with gr.Row(elem_classes="ts-split"):
             with gr.Column(scale=2, elem_classes="ts-stack"):
                 now, loss = html(), card()
-                with gr.Row(elem_classes="ts-split"):
-                    speed, right = card(min_width=260), card(min_width=260)
-                with gr.Row(elem_classes="ts-split"):
-                    rate, norm = card(min_width=260), card(min_width=260)
-                machine, samples, answers = html(visible=False), html(visible=False), html(visible=False)
+                samples, small, answers = html(visible=False), card(), html(visible=False)
             with gr.Column(scale=1, min_width=280, elem_classes="ts-stack"):
                 events, settings = card(), card()
                 self.disk = DiskCard()
         first = [top, self.buttons.links, *self.buttons.places]
-        curves = [loss, speed, right, rate, norm, machine]
-        self.places: list[Any] = [*first, now, *curves, samples, events, settings, *self.disk.places, answers]
+        curves = [loss, samples, small]
+        self.places: list[Any] = [*first, now, *curves, events, settings, *self.disk.places, answers]
 
 
 def draw(studio: gr.Blocks, services: Services) -> None:

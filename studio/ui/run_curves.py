@@ -1,12 +1,12 @@
 """The charts of a run, each with its unit and its table; and what its curves say in words. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from studio.core.alarms import Alarm
 from studio.core.stores.runs import Event
 from studio.core.stores.series import Series
 from studio.ui.charts import Line, chart, finite, smooth
-from studio.ui.markup import Markup, Text, join, more, note
+from studio.ui.markup import NOTHING, Markup, Text, join, more, note
 from studio.ui.units import GIB
 
 METRICS = (
@@ -14,7 +14,6 @@ METRICS = (
     "matmul_share", "padding_share", "data_wait_share", "memory_bytes",
 )  # fmt: skip
 SMALL = 104
-MOST_SMALL = 240  # points of a small chart: more than it has pixels to draw them
 SAID_BY_TRAINER = "alarm:no_end"  # what no curve shows
 
 
@@ -27,12 +26,15 @@ def best_eval(evals: Series) -> tuple[int, float] | None:
     return int(step), value
 
 
-def charts(series: dict[str, Series], end: float) -> list[Markup]:
-    """The loss, then four small charts, then those of the machine, folded. `end` is the last step, 0 where it is over.
+def charts(series: dict[str, Series], end: float) -> tuple[Markup, Markup]:
+    """The loss; and the small charts, those of the machine folded. `end` is the last step, 0 where it is over."""
+    small = pairs(draw(series, end) for draw in (speed, accuracy, rate, gradient))
+    return loss(series, end), small + machine(series, end)
 
-    A series that nobody measured draws an empty place where all stand, and is left out of the folded ones.
-    """
-    return [loss(series, end), *(draw(series, end) for draw in (speed, accuracy, rate, gradient)), machine(series, end)]
+
+def pairs(drawn: Iterable[Markup]) -> Markup:
+    """Small charts two by two where there is room."""
+    return Markup('<div class="ts-pairs">{}</div>').format(join(drawn))
 
 
 def loss(series: dict[str, Series], end: float) -> Markup:
@@ -53,9 +55,8 @@ def speed(series: dict[str, Series], end: float) -> Markup:
 
 def accuracy(series: dict[str, Series], end: float) -> Markup:
     """How many of the learnt tokens the model would have chosen itself."""
-    points = scaled(series["mean_token_accuracy"], lambda share: 100 * share)
-    lines = [Line("", points, "s1 raw"), Line("Now", smooth(points))]
-    return chart(titled("Tokens guessed right", "%", points), lines, end, height=SMALL, digits=1)
+    points = scaled(series["mean_token_accuracy"], percent)
+    return chart(titled("Tokens guessed right", "%", points), calm(points), end, height=SMALL, digits=1)
 
 
 def rate(series: dict[str, Series], end: float) -> Markup:
@@ -66,14 +67,11 @@ def rate(series: dict[str, Series], end: float) -> Markup:
 
 def gradient(series: dict[str, Series], end: float) -> Markup:
     """The length of the whole gradient, before it is clipped."""
-    points = series["grad_norm"]
-    lines = [Line("", points, "s1 raw"), Line("Now", smooth(points))]
-    return chart(titled("Gradient norm", "before clipping", points), lines, end, height=SMALL)
+    return chart("Gradient norm", calm(series["grad_norm"]), end, height=SMALL)
 
 
 def machine(series: dict[str, Series], end: float) -> Markup:
     """What the machine does with its time and memory; nothing where none of it was measured."""
-    percent: Callable[[float], float] = lambda share: 100 * share  # noqa: E731
     parts = (
         ("Share of the matrix speed", "%", scaled(series["matmul_share"], percent), 0),
         ("Padding", "% of all that is read", scaled(series["padding_share"], percent), 1),
@@ -81,17 +79,25 @@ def machine(series: dict[str, Series], end: float) -> Markup:
         ("Memory", "GiB", scaled(series["memory_bytes"], lambda size: size / GIB), 2),
     )
     drawn = [
-        chart(titled(title, unit, points), [Line("Now", points)], end, height=SMALL, digits=digits)
+        chart(titled(title, unit, points), calm(points), end, height=SMALL, digits=digits)
         for title, unit, points, digits in parts
         if finite(points)
     ]
-    if not drawn:
-        return Markup("")
-    return more("How the machine is used", Markup('<div class="ts-pairs">{}</div>').format(join(drawn)))
+    return more("How the machine is used", pairs(drawn)) if drawn else NOTHING
+
+
+def calm(points: Series) -> list[Line]:
+    """A noisy series as a thin line, with its mean over neighbours."""
+    return [Line("", points, "s1 raw"), Line("Now", smooth(points))]
+
+
+def percent(share: float) -> float:
+    """A share of 1 in hundredths."""
+    return 100 * share
 
 
 def scaled(points: Series, to: Callable[[float], float]) -> Series:
-    """The values in the chart's unit, few enough for a small one."""
+    """The values in the chart's unit."""
     return [(step, to(value)) for step, value in points]
 
 

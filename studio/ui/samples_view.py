@@ -23,7 +23,7 @@ def samples_card(found: Mapping[int, Sequence[Sample]]) -> Markup:
 def prompt_block(answers: Sequence[tuple[int, Sample]]) -> Markup:
     """One prompt: answers that stay the same from check to check stand once."""
     rows = []
-    for _, same in groupby(answers, key=lambda pair: (pair[0] == 0, pair[1].answer)):
+    for _, same in groupby(answers, key=lambda pair: pair[1].answer):
         steps, samples = zip(*same, strict=True)
         rows.append(row(span(steps), samples[0]))
     if len(rows) > MOST_ROWS:
@@ -42,9 +42,9 @@ def row(at: str, sample: Sample) -> Markup:
 
 
 def span(steps: Sequence[int]) -> str:
-    """ "Base model", "Step 20", "Steps 40 to 90"."""
+    """ "Base model", "Base model to step 12", "Step 20", "Steps 40 to 90"."""
     if steps[0] == 0:
-        return "Base model"
+        return "Base model" + (f" to step {steps[-1]:,}" if len(steps) > 1 else "")
     return f"Step {steps[0]:,}" if len(steps) == 1 else f"Steps {steps[0]:,} to {steps[-1]:,}"
 
 

@@ -61,6 +61,7 @@ class Meter:
         self.learnt_in_all = self._pending = 0
         self._loss: list[torch.Tensor] = []
         self._reset()
+        self.begin_step()
         self.resume()
 
     def _reset(self) -> None:
@@ -70,6 +71,17 @@ class Meter:
     def resume(self) -> None:
         """Time counts from now on."""
         self._mark = self._clock()
+
+    def begin_step(self) -> None:
+        """From here on `undo_step` leads back to."""
+        sums = (self._tokens, self._room, self._learnt, self._pending)
+        self._begun = (sums, len(self._correct), len(self._loss))
+
+    def undo_step(self) -> None:
+        """Forget the micro-batches since `begin_step`: they are done again."""
+        sums, correct, loss = self._begun
+        self._tokens, self._room, self._learnt, self._pending = sums
+        del self._correct[correct:], self._loss[loss:]
 
     def batch(self, tokens: int, room: int = 0) -> None:
         """A micro-batch with so many tokens, padding left out; `room` counts it with padding (0: there is none)."""
@@ -224,6 +236,11 @@ class Watch(TrainerCallback):
         if self.sampler is not None:
             self.sampler.check(state.global_step)
         self._meter.resume()
+
+    def less_room(self, before: int, now: int) -> None:
+        """The memory was not enough, and a step is done again in smaller parts."""
+        words = f"It reads {now:,} tokens at once now, not {before:,}. Each step has the same examples as before."
+        self._reporter.event("warning", "The memory was not enough", words)
 
     def base_checked(self, loss: float) -> None:
         """The base model's held-out loss: where the curve begins, at step 0."""

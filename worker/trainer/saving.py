@@ -88,6 +88,10 @@ class Saver:
         """Keep the random numbers of this moment: a stop in mid-step saves the state of the last step's end."""
         self._numbers = _random_numbers()
 
+    def rewind(self) -> None:
+        """Draw the random numbers since the last step's end anew: the step is done again."""
+        _set_random_numbers(self._numbers)
+
     def is_due(self) -> bool:
         """Whether the time for the next checkpoint has come."""
         return self._clock() - self._last >= self._job.checkpoint_seconds
