@@ -14,6 +14,7 @@ from typing import Literal
 Kind = Literal["few_steps", "nothing_learnt", "diverging", "flat", "overfitting", "no_end"]
 Points = Sequence[tuple[int, float]]
 
+CURVES = ("loss", "eval_loss", "grad_norm")  # the metrics that are read
 FEWEST_STEPS = 10
 FIRST_LOOK = 12  # points of the loss before any rule reads it
 FLAT_LOOK, FLAT_SHARE = 20, 0.3  # points and share of the run before a flat loss is one

@@ -52,6 +52,12 @@ class Seen:
     room: tuple[str, str] | None
     log: str
 
+    @property
+    def alarm_kinds(self) -> list[str]:
+        """What its curves say, and what its trainer said of the examples."""
+        told = ["no_end"] if any(event.kind == run_curves.SAID_BY_TRAINER for event in self.events) else []
+        return [*(one.kind for one in self.curves.alarms), *told]
+
 
 def look(services: Services, owner: str, run_id: str) -> Seen:
     """Read a run. Raises `NotFound`."""
@@ -99,7 +105,7 @@ def drawn(seen: Seen) -> list[Any]:
     return [
         run_view.run_head(run, seen.line),
         run_view.run_links(run, seen.has_adapter, bool(seen.log)),
-        *RunButtons.drawn(run, seen.line),
+        *RunButtons.drawn(run, seen.line, seen.alarm_kinds),
         live.shown(now_words(seen) + alarm_words(seen)),
         seen.curves.charts[0],
         live.shown(samples_card(seen.samples)),

@@ -42,7 +42,11 @@ def loss(series: dict[str, Series], end: float) -> Markup:
     trained, evals = series["loss"], series["eval_loss"]
     best = best_eval(evals)
     flag = best[0] if best and len(evals) > 2 and best[0] < evals[-1][0] else 0
-    lines = [Line("", trained, "s1 raw"), Line("Training", smooth(trained), "s1"), Line("Held out", evals, "s2")]
+    lines = [
+        Line("", trained, "s1 raw"),
+        Line("Training", smooth(trained, reach(trained)), "s1"),
+        Line("Held out", evals, "s2"),
+    ]
     return chart("Loss", lines, end, best=flag)
 
 
@@ -86,9 +90,14 @@ def machine(series: dict[str, Series], end: float) -> Markup:
     return more("How the machine is used", pairs(drawn)) if drawn else NOTHING
 
 
-def calm(points: Series) -> list[Line]:
+def calm(points: Series, name: str = "Now") -> list[Line]:
     """A noisy series as a thin line, with its mean over neighbours."""
-    return [Line("", points, "s1 raw"), Line("Now", smooth(points))]
+    return [Line("", points, "s1 raw"), Line(name, smooth(points, reach(points)))]
+
+
+def reach(points: Series) -> int:
+    """Over how many neighbours a line is smoothed: a short one hardly, or its ends would be far from what was seen."""
+    return min(4, len(points) // 12)
 
 
 def percent(share: float) -> float:

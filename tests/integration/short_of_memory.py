@@ -30,7 +30,7 @@ def main(model: str, data: str, out: str, more: str, examples: str) -> None:
         return real(*given)
 
     phases.build = build  # type: ignore[assignment]
-    training = {"num_train_epochs": 1, "per_device_train_batch_size": int(examples), "micro_batch_tokens": 65536,
+    training = {"num_train_epochs": 2, "per_device_train_batch_size": int(examples), "micro_batch_tokens": 65536,
                 "learning_rate": 0.005, "eval_share": 0}  # fmt: skip
     recorder, found = Recorder(), {}
     work = job(Path(model), Path(data), Path(out), training=training)

@@ -39,9 +39,9 @@ def data(tmp_path: Path) -> Path:
     return write_data(tmp_path / "data.parquet", chats(22))
 
 
-def tuner_of(work: Job) -> Tuner:
+def tuner_of(work: Job, recorder: Recorder | None = None) -> Tuner:
     """The trainer as the phases build it."""
-    recorder, chat = Recorder(), load_chat(work.model_folder)
+    recorder, chat = recorder or Recorder(), load_chat(work.model_folder)
     look, meter, saver = StopLook(recorder), Meter(), Saver(work, recorder)
     found = prepare(work.data_parquet, chat, work.config.training)
     watch = Watch(recorder, meter, look, saver, 0.0)

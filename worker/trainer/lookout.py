@@ -2,10 +2,9 @@
 
 import math
 
-from studio.core.alarms import FIRST_LOOK, Alarm, alarms, few_steps
+from studio.core.alarms import CURVES, FIRST_LOOK, Alarm, alarms, few_steps
 from worker.trainer.job import Reporter
 
-NAMES = ("loss", "eval_loss", "grad_norm")
 GROWN = 1.05  # the curves are read again when they are this much longer: a look costs as much as they are long
 
 
@@ -15,7 +14,7 @@ class Lookout:
     def __init__(self, reporter: Reporter) -> None:
         """`steps` is set when it is known."""
         self._reporter, self.steps = reporter, 0
-        self._series: dict[str, list[tuple[int, float]]] = {name: [] for name in NAMES}
+        self._series: dict[str, list[tuple[int, float]]] = {name: [] for name in CURVES}
         self._next = FIRST_LOOK
         self._told: set[str] = set()
 
@@ -26,7 +25,7 @@ class Lookout:
 
     def heard(self, step: int, values: dict[str, float]) -> None:
         """Values of a step, or of a check."""
-        for name in NAMES:
+        for name in CURVES:
             if math.isfinite(values.get(name, math.nan)):
                 self._series[name].append((step, values[name]))
         length = len(self._series["loss"])

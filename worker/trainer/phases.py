@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import set_seed
 
+from studio.core.alarms import no_end
 from studio.core.artifacts import write_json
 from studio.core.examples import Example
 from studio.core.states import State
@@ -104,6 +105,9 @@ class Attempt:
             f"{len(data.train)} to learn, {len(data.held_out)} held out, {data.train.learnt} tokens learnt an epoch"
         )
         self.reporter.event("note", "Examples prepared", detail)
+        if not data.stops:
+            found = no_end(len(data.train))
+            self.reporter.alarm(found.kind, found.title, found.text)
         if data.cut:
             self.reporter.event("warning", f"{data.cut} examples were cut", f"They are longer than {length} tokens.")
         if data.too_long:

@@ -57,8 +57,9 @@ class Sampler:
 
 
 def chosen(asked: list[Question]) -> list[Question]:
-    """The first few that are short enough; where these are too few, the shortest of the others."""
+    """The first few that are short and unlike; where these are too few, the shortest of the others."""
     short = [one for one in asked if len(one.ids) <= MOST_PROMPT and one.reference_tokens <= MOST_TOKENS]
     long = sorted((one for one in asked if one not in short), key=lambda one: len(one.ids) + one.reference_tokens)
-    first = [*short, *long][:PROMPTS]
+    unlike = {(one.asked, one.reference): one for one in reversed([*short, *long])}
+    first = list(reversed(unlike.values()))[:PROMPTS]
     return [replace(one, reference_tokens=min(one.reference_tokens, MOST_TOKENS)) for one in first]
