@@ -40,9 +40,9 @@ def data(tmp_path: Path) -> Path:
     return write_data(tmp_path / "data.parquet", chats(22))
 
 
-def tuner_of(work: Job) -> Tuner:
+def tuner_of(work: Job, recorder: Recorder | None = None) -> Tuner:
     """The trainer as the phases build it."""
-    recorder, chat = Recorder(), load_chat(work.model_folder)
+    recorder, chat = recorder or Recorder(), load_chat(work.model_folder)
     look, meter, saver = StopLook(recorder), Meter(), Saver(work, recorder)
     found = prepare(work.data_parquet, chat, work.config.training)
     watch = Watch(recorder, meter, look, saver, 0.0)
@@ -60,7 +60,7 @@ def test_a_run_ends_with_a_proved_adapter_and_its_record(tiny: Path, data: Path,
     assert result["tuned"]["loss"] < result["base"]["loss"] and result["peak_rss_mb"] > 100
     assert recorder.moves == ["running", "finalizing"] and recorder.at[-1] == (10, 10)
     assert set(recorder.series("loss")) == set(recorder.series("tokens_per_s")) == set(range(1, 11))
-    assert set(recorder.series("eval_loss")) == {4, 8, 10} and recorder.series("learning_rate")[2] == 0.005
+    assert set(recorder.series("eval_loss")) == {0, 4, 8, 10} and recorder.series("learning_rate")[2] == 0.005
     assert "First step" in [title for _, title, _ in recorder.events]
     assert {"dtype", "seed", "threads", "matmul_gflops", "dataset_sha256"} <= set(recorder.kept)
     assert str(tmp_path) not in (out / "adapter/adapter_config.json").read_text()

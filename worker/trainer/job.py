@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from studio.core.config import RunConfig
 from studio.core.errors import StudioError
 from studio.core.states import State
+from studio.core.stores.series import Sample
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ class Reporter(Protocol):
 
     def event(self, kind: str, title: str, detail: str = "") -> None:
         """Append to the timeline."""
+
+    def alarm(self, kind: str, title: str, detail: str = "") -> None:
+        """Append to the timeline what is said once of a run."""
+
+    def samples(self, step: int, answers: list[Sample]) -> None:
+        """What the model of `step` answers to a few held-out prompts; 0 is the base model."""
 
     def metrics(self, points: list[tuple[int, str, float]]) -> None:
         """Add points of `(step, name, value)`."""

@@ -10,23 +10,28 @@ from typing import Any
 
 from transformers import set_seed
 
+from studio.core.alarms import no_end
 from studio.core.artifacts import write_json
 from studio.core.config import RunConfig
+from studio.core.examples import Example
 from studio.core.states import State
 from studio.core.stores.claims import ClaimLost
 from studio.core.tokenizer import Chat, load_chat
-from worker.trainer.answers import Answerer, compare, prompts, questions
+from worker.trainer.answers import Answerer, Question, Untuned, compare, prompts, questions
 from worker.trainer.callbacks import Meter, StopLook, Watch
+from worker.trainer.effort import work_of
 from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed, Yielded
 from worker.trainer.load import Loaded, load
 from worker.trainer.loss import held_out_loss
 from worker.trainer.prepare import Prepared, prepare
 from worker.trainer.publish import Proof, publish, snapshot
+from worker.trainer.samples import Sampler, chosen
 from worker.trainer.saving import Kept, Resume, Saver
 from worker.trainer.train import build
 from worker.trainer.tuner import Desk, Tuner
 from worker.trainer.vocabulary import settle, text_rules
 
+MOST_LOOKED_AT = 200  # held-out examples among which the prompts are chosen that are answered on the way
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
 
 
@@ -102,6 +107,9 @@ class Attempt:
             f"{len(data.train)} to learn, {len(data.held_out)} held out, {data.train.learnt} tokens learnt an epoch"
         )
         self.reporter.event("note", "Examples prepared", detail)
+        if not data.stops:
+            found = no_end(len(data.train))
+            self.reporter.alarm(found.kind, found.title, found.text)
         if data.cut:
             self.reporter.event("warning", f"{data.cut} examples were cut", f"They are longer than {length} tokens.")
         if data.too_long:
@@ -120,11 +128,12 @@ class Attempt:
             self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
         if self.tuner is not None:
             self.tuner.kept = replace(self.tuner.kept, base_loss=self.base_loss)
-        self.reporter.event("eval", "Base model checked on held-out examples", f"Loss {self.base_loss:.4f}")
+        self.watch.base_checked(self.base_loss)
 
     def learn(self) -> None:
         """Train. The steps that were made count, however it ends."""
         self.enter("running", "Training", f"{len(self.data.train)} examples")
+        self.set_watch()
         tuner = self.tuner = build(self.job, self.loaded, self.data, self.desk())
         self.watch.after_first_step = self.check_base
         try:
@@ -138,6 +147,20 @@ class Attempt:
             self.steps = int(tuner.state.global_step)
             self.watch.points.flush()
         self.tuned_loss = self.known_loss(tuner)
+
+    def set_watch(self) -> None:
+        """What the run's speed is measured against, and who answers a few prompts at each check."""
+        loaded, full = self.loaded, self.job.config.adapter.tuner == "full"
+        self.meter.work = work_of(loaded.model, self.data.train.data["length"], full)
+        self.meter.gflops = loaded.speeds.get(loaded.dtype, 0.0)
+        answerer = Answerer(loaded, self.data.stops, self.look)
+        asked = chosen(self.asked(self.data.held_out.examples[:MOST_LOOKED_AT]))
+        base = None if full else Untuned(loaded, answerer)
+        self.watch.sampler = Sampler(self.reporter.samples, answerer, base, asked)
+
+    def asked(self, examples: list[Example]) -> list[Question]:
+        """The questions in these held-out examples."""
+        return questions(examples, self.chat, self.chat.context or self.job.config.training.max_length)
 
     def desk(self) -> Desk:
         """Counters and what is known: from the checkpoint, or from the start."""
@@ -204,8 +227,7 @@ class Attempt:
 
     def answer(self) -> dict[str, Any]:
         """Both models answer every held-out example."""
-        context = self.chat.context or self.job.config.training.max_length
-        asked = questions(self.data.held_out.examples, self.chat, context)
+        asked = self.asked(self.data.held_out.examples)
         answerer = Answerer(self.loaded, self.data.stops, self.look)
         start = time.monotonic()
         tuned = answerer.answer(asked)
