@@ -17,6 +17,7 @@ from studio.ui.frame import QUIET, page
 from studio.ui.going import address, go_to
 from studio.ui.intake import Intake
 from studio.ui.markup import NOTHING, Markup, cardhead, head, html, join, link, muted, note
+from studio.ui.model_card import ModelCard
 from studio.ui.models import Book, about_model, choices, facts_or_none
 from studio.ui.notices import note_of, with_note
 from studio.ui.outlook import Outlook, chosen, outlook, refused, waiting
@@ -49,14 +50,8 @@ class Form:
         """Card 1."""
         with gr.Column(elem_classes="ts-card"):
             html(cardhead(numbered(1, "Base model")))
-            self.model = Choice(
-                [],
-                label="Pick one that is here, or type an exact Hub id or a folder of this machine",
-                allow_custom_value=True,
-                filterable=True,
-                interactive=True,
-            )
-            self.about = html()
+            self.card = ModelCard()
+            self.model, self.about = self.card.model, self.card.about
 
     def dataset_card(self) -> None:
         """Card 2."""
@@ -92,10 +87,10 @@ def dataset_head(address_: str) -> Markup:
     return cardhead(numbered(2, "Dataset"), link("Look inside", address_ or "/datasets"))
 
 
-def first_look(book: Book, repo: str, revision: str) -> Markup:
+def first_look(book: Book, repo: str, revision: str, owner: str) -> Markup:
     """The model's facts while the page loads: as far as nobody has to be asked for them."""
     try:
-        found = book.known(repo, revision)
+        found = book.known(repo, revision, owner)
     except Exception as error:  # the door of a page: nothing may pass it unsaid
         return note_of(error)
     return about_model(found) if found else muted(NOT_ASKED)
@@ -110,7 +105,7 @@ def panel_of(services: Services, book: Book, owner: str, form: tuple[Any, ...]) 
         raw = run_form.raw_config(repo, settings)
     except Faults as error:
         return refused(list(error.faults))
-    found = facts_or_none(book, raw["base"]["repo"], str(settings[REVISION]))
+    found = facts_or_none(book, raw["base"]["repo"], str(settings[REVISION]), owner)
     return outlook(services, owner, raw, str(version_id) if version_id else None, found)
 
 
@@ -133,24 +128,12 @@ class Desk:
         owner, asked, settings = owner_of(request), request.query_params, self.services.settings
         values = run_form.first_values(self.services, owner, asked.get("from", ""), asked.get("dataset", ""))
         words = told(note_of(values.problem) if values.problem else NOTHING)
-        model = gr.update(choices=choices(settings), value=values.repo)
+        model = gr.update(choices=choices(settings, owner), value=values.repo)
         dataset = gr.update(choices=run_form.dataset_choices(self.services, owner), value=values.version_id)
-        about = first_look(self.book, values.repo, str(values.settings[REVISION]))
+        about = first_look(self.book, values.repo, str(values.settings[REVISION]), owner)
         waits = run_form.after_choices(self.services, owner)
         after = gr.update(choices=waits, value="", visible=len(waits) > 1)
         return [new_id(), words, model, str(about), dataset, values.name, after, *values.settings]
-
-    def look(self, repo: Any, revision: Any) -> Iterator[str]:
-        """What the chosen model is; may ask the Hub."""
-        name, at = str(repo or "").strip(), str(revision or "").strip() or "main"
-        if not name:
-            yield ""
-            return
-        yield str(muted("Looking it up…"))
-        try:
-            yield str(about_model(self.book.ask(name, at)))
-        except Exception as error:  # the door of a page: nothing may pass it unsaid
-            yield str(note_of(error))
 
     def follow(self, request: gr.Request, *values: Any) -> list[Any]:
         """The panel for the form as it stands."""
@@ -201,10 +184,8 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     filled = [form.key, form.told, form.model, form.about, form.dataset, form.name, form.after, *form.settings]
     studio.load(desk.fill, None, filled, **QUIET).then(followed, inputs, panel, **last)
     gr.on([one.change for one in inputs], followed, inputs, panel, **last)
-    revision = form.settings[REVISION]
-    triggers = [form.model.input, revision.submit, revision.blur]
-    looked = gr.on(triggers, desk.look, [form.model, revision], form.about, **last)
-    looked.then(followed, inputs, panel, **last)
+    for looked in form.card.wire(desk.services, desk.book, form.settings[REVISION]):
+        looked.then(followed, inputs, panel, **last)
     for event in form.intake.wire(desk.services):
         event.then(desk.chosen, form.intake.made, form.dataset, **QUIET)
     form.dataset.change(desk.inside, form.dataset, form.inside, **QUIET)
