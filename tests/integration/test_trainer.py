@@ -1,12 +1,13 @@
 """The trainer really trains a tiny model: what it is fed, what it tells, what it leaves behind."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from studio.core.artifacts import sha256_file
 from studio.core.errors import Refused
@@ -93,6 +94,18 @@ def test_the_held_out_loss_is_the_mean_over_learnt_tokens(tiny: Path, data: Path
         total -= float(logits.log_softmax(-1)[chosen, [one.labels[i + 1] for i in chosen]].sum())
         count += len(chosen)
     assert result["base"]["loss"] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_a_base_model_that_gives_no_number_is_named_and_not_the_learning_rate(
+    tiny: Path, data: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(tiny, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    next(iter(weights.values())).fill_(torch.nan)
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TrainingFailed) as failed:
+        train(job(broken, data, tmp_path / "run", training=QUICK), Recorder())
+    assert failed.value.reason == "model_unusable"
 
 
 def test_rows_that_are_cut_or_left_out_are_counted_and_told(tiny: Path, tmp_path: Path) -> None:

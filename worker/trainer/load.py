@@ -48,7 +48,7 @@ def load(job: Job, kept: Kept | None = None) -> Loaded:
     disable_progress_bar()  # it would fill the run's log
     threads = gpu.use_threads(kept.threads if kept else job.threads)
     device = gpu.best_device()
-    speeds = gpu.matmul_speeds(device.name)
+    speeds = gpu.speeds_of(device, job.machine, threads)
     wanted = kept.dtype if kept else job.config.base.dtype
     dtype = gpu.fastest_dtype(speeds) if wanted == "auto" else wanted
     base = AutoModelForCausalLM.from_pretrained(
@@ -64,7 +64,7 @@ def load(job: Job, kept: Kept | None = None) -> Loaded:
     tokenizer = AutoTokenizer.from_pretrained(
         job.model_folder, trust_remote_code=False, token=False, local_files_only=True
     )
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None:  # `vocabulary.settle` decides by the rules
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     torch.manual_seed(job.config.training.seed)  # the adapter's first weights are random
     model = attach(base, job.config.adapter, job)

@@ -4,6 +4,7 @@ import math
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers import set_seed
 
 from studio.core.alarms import no_end
 from studio.core.artifacts import write_json
+from studio.core.config import RunConfig
 from studio.core.examples import Example
 from studio.core.states import State
 from studio.core.stores.claims import ClaimLost
@@ -27,6 +29,7 @@ from worker.trainer.samples import Sampler, chosen
 from worker.trainer.saving import Kept, Resume, Saver
 from worker.trainer.train import build
 from worker.trainer.tuner import Desk, Tuner
+from worker.trainer.vocabulary import settle, text_rules
 
 MOST_LOOKED_AT = 200  # held-out examples among which the prompts are chosen that are answered on the way
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
@@ -74,12 +77,12 @@ class Attempt:
         self.seconds: dict[str, float] = {}
 
     def begin(self) -> None:
-        """Read the data, load the model, keep the spec; the base model is measured before anything is learnt."""
+        """Read the data, load the model, keep the spec."""
         self.look()
         self.resume = self.saver.find()
         self.reporter.resumed(self.resume.checkpoint.step if self.resume else 0)
         set_seed(self.job.config.training.seed)
-        self.chat = load_chat(self.job.model_folder)
+        self.chat = load_chat(self.job.model_folder, self.job.config.base.chat_template)
         with Timed(self.seconds, "prepare"):
             self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat))
         self.tell_data()
@@ -89,14 +92,13 @@ class Attempt:
         self.seconds["load"] = round(self.loaded.seconds, 2)
         detail = f"In {self.loaded.seconds:.1f} s, {self.loaded.dtype} on {self.loaded.device.title}"
         self.reporter.event("note", "Base model loaded", detail)
-        self.reporter.spec(spec_of(self.job, self.loaded, self.data))
+        settle(self.loaded.tokenizer, self.chat, self.data)
+        self.reporter.spec(spec_of(self.job, self.loaded, self.data) | text_rules(self.chat))
         self.before = snapshot(self.loaded.model)
         if kept is not None:
             self.base_loss = kept.base_loss
-        elif len(self.data.held_out):
-            with Timed(self.seconds, "base_loss"), self.loaded.untuned():
-                self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
-            self.watch.base_checked(self.base_loss)
+        if not base_can_wait(self.job.config):
+            self.check_base()
 
     def tell_data(self) -> None:
         """What became of the examples, in the timeline."""
@@ -118,14 +120,29 @@ class Attempt:
         if data.refused:
             self.reporter.event("warning", f"{data.refused} examples do not fit the chat template", data.refusal)
 
+    def check_base(self) -> None:
+        """Measure the base model on the held-out examples, where that was not done yet."""
+        if self.base_loss is not None or not len(self.data.held_out):
+            return
+        with Timed(self.seconds, "base_loss"), self.loaded.untuned():
+            self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
+        if self.tuner is not None:
+            self.tuner.kept = replace(self.tuner.kept, base_loss=self.base_loss)
+        self.watch.base_checked(self.base_loss)
+
     def learn(self) -> None:
         """Train. The steps that were made count, however it ends."""
         self.enter("running", "Training", f"{len(self.data.train)} examples")
         self.set_watch()
         tuner = self.tuner = build(self.job, self.loaded, self.data, self.desk())
+        self.watch.after_first_step = self.check_base
         try:
             with Timed(self.seconds, "train"):
                 tuner.train(resume_from_checkpoint=str(self.resume.checkpoint.folder) if self.resume else None)
+        except TrainingFailed:
+            if not tuner.state.global_step:
+                self.check_base()  # a base model that gives no number is to blame, not the learning rate
+            raise
         finally:
             self.steps = int(tuner.state.global_step)
             self.watch.points.flush()
@@ -172,7 +189,7 @@ class Attempt:
         if not self.stopped:
             self.leave_loop()
         with Timed(self.seconds, "publish"):
-            self.proof = publish(self.job, self.loaded.model, self.before)
+            self.proof = publish(self.job, self.loaded.model, self.before, self.chat.template.source)
         if not self.stopped:
             try:
                 self.measure()
@@ -200,6 +217,7 @@ class Attempt:
 
     def measure(self) -> None:
         """The tuned model's held-out loss and, where it is asked for, both models' answers."""
+        self.check_base()
         if self.tuned_loss is None and len(self.data.held_out):
             with Timed(self.seconds, "tuned_loss"):
                 self.tuned_loss = self.check_loss("diverged", "Take a lower learning rate.")
@@ -265,6 +283,16 @@ class Timed:
 
     def __exit__(self, *_: object) -> None:
         self._seconds[self._name] = round(time.monotonic() - self._start, 2)
+
+
+def base_can_wait(config: RunConfig) -> bool:
+    """Whether switching the adapter off gives the base model back at any time, so that no step need wait for its check.
+
+    A plain LoRA adapter stands beside the base; PiSSA, biases and full training change the base itself.
+    """
+    adapter = config.adapter
+    beside = adapter.tuner == "lora" and adapter.init_lora_weights == "default" and adapter.bias == "none"
+    return beside and config.method.name == "sft"
 
 
 def within(job: Job, chat: Chat) -> Any:

@@ -10,10 +10,12 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from studio.core.artifacts import manifest, publish_dir
+from studio.core.tokenizer import own_template
 from worker.trainer.job import Job, TrainingFailed
 
 WEIGHTS = "adapter_model.safetensors"
-BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+TEMPLATE = "chat_template.jinja"
+BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", TEMPLATE)
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,11 @@ def _state(model: PeftModel) -> dict[str, torch.Tensor]:
     return state
 
 
-def publish(job: Job, model: PeftModel, before: Mapping[str, torch.Tensor]) -> Proof:
-    """Write `adapter/` whole, after proving it. Raises `TrainingFailed` where nothing sound was learnt."""
+def publish(job: Job, model: PeftModel, before: Mapping[str, torch.Tensor], template: str = "") -> Proof:
+    """Write `adapter/` whole, after proving it. Raises `TrainingFailed` where nothing sound was learnt.
+
+    `template` is the chat template that was learnt with: it stands beside the adapter where the model's own is another.
+    """
     part, final = job.run_dir / f"adapter.part-{job.claim}", job.run_dir / "adapter"
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -46,6 +51,8 @@ def publish(job: Job, model: PeftModel, before: Mapping[str, torch.Tensor]) -> P
         for name in BESIDE:
             if (job.model_folder / name).is_file():
                 shutil.copyfile(job.model_folder / name, part / name)
+        if template and own_template(part) != template:
+            (part / TEMPLATE).write_text(template, encoding="utf-8")
         changed = prove(load_file(part / WEIGHTS), before)
         publish_dir(part, final)
     finally:
