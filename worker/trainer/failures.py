@@ -69,11 +69,11 @@ _REASONS: tuple[tuple[type[StudioError], str], ...] = (
 _FIELDS = {
     "adapter.target_modules": "unknown_layers",
     "adapter.continue_from": "adapter_gone",
+    "base.chat_template": "no_template",
 }
 # or by a part of its sentence
 _SENTENCES = (
     ("is gated", "gated_model"),
-    ("no chat template", "no_template"),
     ("chat template is unsafe", "no_template"),
 )
 
