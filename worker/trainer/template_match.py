@@ -7,7 +7,7 @@ from worker.trainer.job import TrainingFailed
 
 
 def check_template(adapter: Path, chat: Chat) -> None:
-    """Raises `TrainingFailed` where the template beside the adapter is another than that of `chat`. None is no fault."""
+    """Raises `TrainingFailed` where the template beside the adapter is another than `chat`'s. Having none is fine."""
     learnt_in = own_template(adapter)
     if learnt_in is None or learnt_in.strip() == chat.template.source.strip():
         return
