@@ -150,13 +150,16 @@ class Attempt:
 
     def set_watch(self) -> None:
         """What the run's speed is measured against, and who answers a few prompts at each check."""
-        loaded, full = self.loaded, self.job.config.adapter.tuner == "full"
-        self.meter.work = work_of(loaded.model, self.data.train.data["length"], full)
+        loaded, config = self.loaded, self.job.config
+        full = config.adapter.tuner == "full"
+        if config.method.name == "sft":  # others read each example twice, or by two models
+            self.meter.work = work_of(loaded.model, self.data.train.data["length"], full)
         self.meter.gflops = loaded.speeds.get(loaded.dtype, 0.0)
         answerer = Answerer(loaded, self.data.stops, self.look)
         asked = chosen(self.asked(self.data.held_out.examples[:MOST_LOOKED_AT]))
-        base = None if full else Untuned(loaded, answerer)
-        self.watch.sampler = Sampler(self.reporter.samples, answerer, base, asked)
+        self.watch.sampler = Sampler(self.reporter.samples, answerer, Untuned(loaded, answerer), asked)
+        if full:  # later the base model would have to be read from disk once more, beside this one
+            self.watch.sampler.ask_base(None if self.resume else answerer)
 
     def asked(self, examples: list[Example]) -> list[Question]:
         """The questions in these held-out examples."""
