@@ -27,8 +27,9 @@ def plan(training: TrainingConfig, examples: int, held_out: int, tokens: int) ->
     """`examples` are learnt from, `tokens` is their sum after cutting."""
     batches = math.ceil(examples / training.per_device_train_batch_size)
     per_epoch = max(1, math.ceil(batches / training.gradient_accumulation_steps))
-    steps = max(1, math.ceil(per_epoch * training.num_train_epochs))
-    return Plan(examples, held_out, per_epoch, steps, round(tokens * training.num_train_epochs))
+    steps = training.max_steps if training.max_steps > 0 else max(1, math.ceil(per_epoch * training.num_train_epochs))
+    epochs = steps / per_epoch if training.max_steps > 0 else training.num_train_epochs
+    return Plan(examples, held_out, per_epoch, steps, round(tokens * epochs))
 
 
 def tokens_per_second(parameters: int, matmul: Mapping[str, float], dtype: str = "auto") -> float | None:

@@ -20,7 +20,7 @@ from studio.ui.units import count
 KNOBS = tuple(knob for knob in knobs() if knob.path != "base.repo")
 REVISION = next(i for i, knob in enumerate(KNOBS) if knob.path == "base.revision")
 IN_TURN = "When its turn comes"
-GROUPS = {"base": "Base model", "adapter": "Adapter", "training": "Training"}
+GROUPS = {"base": "Base model", "adapter": "Adapter", "method": "Method", "training": "Training"}
 
 
 @dataclass(frozen=True)

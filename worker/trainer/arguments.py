@@ -10,7 +10,24 @@ from worker.trainer.load import Loaded
 from worker.trainer.prepare import Prepared
 
 # Of the training group, what no argument of TRL's is.
-OURS = {"eval_share", "eval_steps", "predict_with_generate", "max_length", "overlong", "checkpoint_seconds"}
+OURS = {
+    "activation_checkpointing",
+    "checkpoint_layers",
+    "checkpoint_seconds",
+    "early_stopping_patience",
+    "eval_share",
+    "eval_steps",
+    "load_best_model_at_end",
+    "max_length",
+    "micro_batch_tokens",
+    "neftune_noise_alpha",
+    "optim",
+    "overlong",
+    "packing",
+    "path",
+    "predict_with_generate",
+    "torch_compile",
+}
 CHECKS = 10
 MOST_CHECK_SHARE = 0.1  # of the work of a run; a check reads forward only, training does about three times that
 
@@ -59,7 +76,8 @@ def steps_of(job: Job, examples: int) -> int:
     training = job.config.training
     batches = math.ceil(examples / training.per_device_train_batch_size)
     each = max(1, math.ceil(batches / training.gradient_accumulation_steps))
-    return math.ceil(training.num_train_epochs * each)
+    steps = math.ceil(training.num_train_epochs * each)
+    return steps if training.max_steps < 0 else training.max_steps
 
 
 def check_every(job: Job, data: Prepared) -> int:

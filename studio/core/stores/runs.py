@@ -27,6 +27,7 @@ class NewRun:
     idempotency_key: str | None = None
     after_run_id: str | None = None
     expected_seconds: float | None = None
+    method: str = "sft"
     id: str = field(default_factory=new_id)
 
 

@@ -48,6 +48,7 @@ def submit(services: Services, owner: str, order: Order) -> Run:
         base_repo=facts.ref.repo,
         base_revision=facts.ref.revision,
         dataset_version_id=dataset.id,
+        method=config.method.name,
         idempotency_key=order.idempotency_key,
         after_run_id=order.after_run_id or None,
         expected_seconds=quick_seconds(services, owner, config, dataset, facts),
