@@ -84,9 +84,18 @@ def agree(found: tuple[float, torch.Tensor], wanted: tuple[float, torch.Tensor])
 @pytest.mark.parametrize("budget", [1, 150, 100_000], ids=["one-by-one", "several", "all-at-once"])
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_the_gradient_of_a_step_is_the_naive_loops(make: Make, tiny: Path, accumulate: int, budget: int) -> None:
-    tuner = make(per_device_train_batch_size=STEP // accumulate, gradient_accumulation_steps=accumulate)
+    tuner = make(
+        per_device_train_batch_size=STEP // accumulate,
+        gradient_accumulation_steps=accumulate,
+        micro_batch_tokens=budget,
+    )
     assert isinstance(tuner, FastTuner)
-    tuner.data_collator.budget = budget
     agree(one_step(tuner), naive_step(tuner, tiny))
     parts = len(next(iter(tuner.get_train_dataloader()))["micro_batches"])
     assert parts == {1: STEP, 100_000: 1}.get(budget, parts) and (budget != 150 or 1 < parts < STEP)
+
+
+def test_trls_own_path_takes_the_same_step(make: Make, tiny: Path) -> None:
+    tuner = make(path="trl", per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    assert isinstance(tuner, TrlTuner)
+    agree(one_step(tuner), naive_step(tuner, tiny))

@@ -24,8 +24,9 @@ TRAINING: dict[str, Any] = {
     "max_length": 256,
     "eval_share": 0,
     "learning_rate": 1e-3,
+    "micro_batch_tokens": 100,  # so that a step has several micro-batches
 }
-EXAMPLES = 22  # six steps an epoch, the last one of two micro-batches of which one is ragged
+EXAMPLES = 22  # six steps an epoch, the last one of fewer examples
 STEPS = 18
 
 

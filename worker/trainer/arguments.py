@@ -36,7 +36,7 @@ def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
     """What TRL is told. No hub token ever stands in it: every checkpoint writes it down in clear."""
     training = job.config.training
     passed = training.model_dump(exclude=OURS)
-    if getattr(training, "path", "fast") == "fast":  # one batch a step, which `FastTuner` splits by tokens
+    if training.path == "fast":  # one batch a step, which `FastTuner` splits by tokens
         passed |= {"per_device_train_batch_size": examples_per_step(training), "gradient_accumulation_steps": 1}
     checks = check_every(job, data)
     return SFTConfig(

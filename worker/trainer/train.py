@@ -109,7 +109,7 @@ def build(job: Job, loaded: Loaded, data: Prepared, desk: Desk) -> Tuner:
         "callbacks": [desk.watch],
         "optimizers": (optimizer, None),
     }
-    if getattr(training, "path", "fast") == "trl":
+    if training.path == "trl":
         return TrlTuner(**shared)
-    budget = token_budget(getattr(training, "micro_batch_tokens", 0), loaded.device.kind, loaded.dtype)
+    budget = token_budget(training.micro_batch_tokens, loaded.device.kind, loaded.dtype)
     return FastTuner(collator=StepCollator(int(loaded.tokenizer.pad_token_id), budget), **shared)
