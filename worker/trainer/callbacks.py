@@ -191,6 +191,10 @@ class Watch(TrainerCallback):
             self.points.add(state.global_step, values)
             log.info("step %d loss %.4f lr %.2g", state.global_step, values["loss"], values["learning_rate"])
 
+    def tell(self, kind: str, title: str, detail: str = "") -> None:
+        """An entry of the timeline."""
+        self._reporter.event(kind, title, detail)
+
     def checked(self, step: int, loss: float, seconds: float) -> None:
         """A check on the held-out examples has ended; its time is not the training's."""
         self._meter.resume()

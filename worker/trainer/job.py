@@ -11,7 +11,10 @@ from studio.core.states import State
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local."""
+    """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local.
+
+    `continue_folder` holds the adapter that is trained further.
+    """
 
     run_id: str
     claim: int
@@ -26,6 +29,7 @@ class Job:
     threads: int = 0
     spec_hash: str = ""
     checkpoint_seconds: float = 300.0
+    continue_folder: Path | None = None
     extra_spec: dict[str, Any] = field(default_factory=dict)
 
 

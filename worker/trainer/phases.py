@@ -4,12 +4,14 @@ import math
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 from transformers import set_seed
 
 from studio.core.artifacts import write_json
+from studio.core.config import parse_config
 from studio.core.states import State
 from studio.core.stores.claims import ClaimLost
 from studio.core.tokenizer import Chat, load_chat
@@ -21,10 +23,12 @@ from worker.trainer.loss import held_out_loss
 from worker.trainer.prepare import Prepared, prepare
 from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.saving import Kept, Resume, Saver
-from worker.trainer.train import build
+from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk, Tuner
 
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
+LIBRARIES = (
+    "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "bitsandbytes",
+)  # fmt: skip
 
 
 def train(job: Job, reporter: Reporter, yielding: Callable[[], bool] = bool) -> dict[str, Any]:
@@ -33,6 +37,7 @@ def train(job: Job, reporter: Reporter, yielding: Callable[[], bool] = bool) -> 
     Raises StudioError where the run can not go on, ClaimLost where another attempt owns it, Yielded with a checkpoint
     saved as soon as `yielding` says so.
     """
+    parse_config(job.config.model_dump())  # once more: a row may hold what no form would take
     attempt = Attempt(job, reporter, yielding)
     try:
         attempt.begin()
@@ -66,6 +71,7 @@ class Attempt:
         self.base_loss: float | None = None
         self.tuned_loss: float | None = None
         self.compared: dict[str, Any] | None = None
+        self.best_step: int | None = None
         self.seconds: dict[str, float] = {}
 
     def begin(self) -> None:
@@ -88,10 +94,9 @@ class Attempt:
         self.before = snapshot(self.loaded.model)
         if kept is not None:
             self.base_loss = kept.base_loss
-        elif len(self.data.held_out):
+        elif len(self.data.held_out) and self.job.config.method.name == "sft":
             with Timed(self.seconds, "base_loss"), self.loaded.untuned():
-                self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
-            self.reporter.event("eval", "Base model checked on held-out examples", f"Loss {self.base_loss:.4f}")
+                self.base_loss = self.base_check(self.check_loss)
 
     def tell_data(self) -> None:
         """What became of the examples, in the timeline."""
@@ -114,6 +119,10 @@ class Attempt:
         """Train. The steps that were made count, however it ends."""
         self.enter("running", "Training", f"{len(self.data.train)} examples")
         tuner = self.tuner = build(self.job, self.loaded, self.data, self.desk())
+        if self.resume is None and self.base_loss is None and len(self.data.held_out):  # by the method's own loss
+            with Timed(self.seconds, "base_loss"):
+                self.base_loss = self.base_check(tuner.held_out_loss)
+            tuner.kept = replace(tuner.kept, base_loss=self.base_loss)
         try:
             with Timed(self.seconds, "train"):
                 tuner.train(resume_from_checkpoint=str(self.resume.checkpoint.folder) if self.resume else None)
@@ -121,6 +130,15 @@ class Attempt:
             self.steps = int(tuner.state.global_step)
             self.watch.points.flush()
         self.tuned_loss = self.known_loss(tuner)
+
+    def base_check(self, loss_of: Callable[[], float]) -> float:
+        """What the base model's loss is, told. Raises `TrainingFailed` where it is no number."""
+        loss = loss_of()
+        if not math.isfinite(loss):
+            problem = f"The loss on the held-out examples is {loss}."
+            raise TrainingFailed("model_unusable", problem, "Choose another model, or another number format.")
+        self.reporter.event("eval", "Base model checked on held-out examples", f"Loss {loss:.4f}")
+        return loss
 
     def desk(self) -> Desk:
         """Counters and what is known: from the checkpoint, or from the start."""
@@ -148,8 +166,9 @@ class Attempt:
             raise TrainingFailed("nothing_learnt", "Training ended before its first step.", "Take more epochs.")
         if not self.stopped:
             self.leave_loop()
+        self.best_step = self.take_best()
         with Timed(self.seconds, "publish"):
-            self.proof = publish(self.job, self.loaded.model, self.before)
+            self.proof = publish(self.job, self.loaded, self.before)
         if not self.stopped:
             try:
                 self.measure()
@@ -158,6 +177,23 @@ class Attempt:
         result = self.result()
         write_json(self.job.run_dir / "result.json", result)
         return result
+
+    def take_best(self) -> int | None:
+        """The step whose weights are published, where the best check's are wanted and there was a check."""
+        tuner = self.tuner
+        if not self.job.config.training.load_best_model_at_end or tuner is None or not tuner.kept.best_step:
+            return None
+        best = tuner.kept.best_step
+        if best == self.steps:
+            return best
+        if not tuner.take_best():
+            words = f"The weights of step {best:,} are not on disk any more."
+            self.reporter.event("warning", "The last weights are published, not the best", words)
+            return None
+        self.tuned_loss = tuner.kept.best
+        words = f"Loss {tuner.kept.best:.4f} on held-out examples; training went on to step {self.steps:,}."
+        self.reporter.event("note", f"The weights of step {best:,} are kept: its check was the best", words)
+        return best
 
     def leave_loop(self) -> None:
         """Say that the adapter is being written; a stop that was asked meanwhile is heard."""
@@ -179,7 +215,7 @@ class Attempt:
         """The tuned model's held-out loss and, where it is asked for, both models' answers."""
         if self.tuned_loss is None and len(self.data.held_out):
             with Timed(self.seconds, "tuned_loss"):
-                self.tuned_loss = self.check_loss("diverged", "Take a lower learning rate.")
+                self.tuned_loss = self.tuned_check()
         if self.job.config.training.predict_with_generate and len(self.data.held_out):
             with Timed(self.seconds, "answers"):
                 self.compared = self.answer()
@@ -198,12 +234,18 @@ class Attempt:
         self.reporter.event("eval", "Held-out examples answered", detail + f"in {time.monotonic() - start:.1f} s")
         return found
 
-    def check_loss(self, reason: str, remedy: str) -> float:
-        """The held-out loss of whichever model is switched on. Raises `TrainingFailed` where it is no number."""
+    def check_loss(self) -> float:
+        """The held-out loss of whichever model is switched on."""
         data = self.data.held_out.data
-        loss = held_out_loss(self.loaded.model, data, int(self.loaded.tokenizer.pad_token_id), self.look)
+        return held_out_loss(self.loaded.model, data, int(self.loaded.tokenizer.pad_token_id), self.look)
+
+    def tuned_check(self) -> float:
+        """The tuned model's held-out loss. Raises `TrainingFailed` where it is no number."""
+        assert self.tuner is not None
+        loss = self.tuner.held_out_loss()
         if not math.isfinite(loss):
-            raise TrainingFailed(reason, f"The loss on the held-out examples is {loss}.", remedy)
+            problem = f"The loss on the held-out examples is {loss}."
+            raise TrainingFailed("diverged", problem, "Take a lower learning rate.")
         return loss
 
     def result(self) -> dict[str, Any]:
@@ -228,6 +270,10 @@ class Attempt:
             "phases": self.seconds,
             "peak_rss_mb": peak_rss_mb(),
             "dtype": self.loaded.dtype,
+            "method": self.job.config.method.name,
+            "tuner": self.job.config.adapter.tuner,
+            "quantization": self.job.config.base.quantization,
+            "best_step": self.best_step,
         } | ({"stopped": True} if self.stopped else {})
 
 
@@ -269,6 +315,7 @@ def spec_of(job: Job, loaded: Loaded, data: Prepared) -> dict[str, Any]:
         "threads": loaded.threads,
         "matmul_gflops": loaded.speeds,
         "seed": job.config.training.seed,
+        "continues": job.config.adapter.continue_from or None,
         "examples": len(data.train),
         "held_out": len(data.held_out),
         "tokens": data.train.tokens,
