@@ -15,7 +15,7 @@ from studio.core.stores.runs import Run
 from studio.core.stores.users import LOCAL_USER
 from studio.core.use_cases.storage import Storage
 from studio.pages import home, run, runs
-from studio.ui import home_view, line_view, live, run_facts, run_view
+from studio.ui import home_view, line_view, live, run_curves, run_facts, run_view
 from studio.ui.markup import Markup
 from studio.ui.notices import fresh_notice, note_of, with_note
 from studio.ui.run_buttons import DiskCard
@@ -136,7 +136,7 @@ def test_a_run_that_was_cut_off_shows_where_it_goes_on_and_counts_the_pace_of_th
     first = seeded["support-tone"]
     again = dataclasses.replace(first, resume_step=40, step=50, steps=90, first_step_at=1000.0, started_at=990.0)
     assert live.time_left(again, now=1100.0) == pytest.approx(400.0)
-    figures = dict(run_view.progress_figures(again, {name: [] for name in run_view.METRICS}, (0, 0)))
+    figures = dict(run_view.progress_figures(again, {name: [] for name in run_curves.METRICS}, (0, 0)))
     assert figures["Goes on from"] == "step 40" and str(figures["Last checkpoint"]).startswith("step 50, ")
     saved = dataclasses.replace(first, checkpoint_at=1000.0)
     assert line_view.checkpoint_words(saved, now=1125.0) == "step 50, 2 min ago"

@@ -117,6 +117,19 @@ class Answerer:
         return [str(text).strip() for text in texts]
 
 
+class Untuned:
+    """The same, as the base model answers."""
+
+    def __init__(self, loaded: Loaded, answerer: Answerer) -> None:
+        """`answerer` speaks for the model in training."""
+        self._loaded, self._answerer = loaded, answerer
+
+    def answer(self, asked: list[Question]) -> list[str]:
+        """The base model's answers in the order of `asked`."""
+        with self._loaded.untuned():
+            return self._answerer.answer(asked)
+
+
 def compare(asked: list[Question], base: list[str], tuned: list[str]) -> dict[str, Any]:
     """Share of exact matches of each (0 to 1), and the first answers for people to read."""
     kept = [Answered(q.asked, q.reference, b, t) for q, b, t in zip(asked, base, tuned, strict=True)][:KEPT]

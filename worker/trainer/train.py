@@ -14,6 +14,7 @@ from trl import SFTTrainer
 from studio.core.learnt import IGNORED
 from worker.trainer.batches import StepCollator
 from worker.trainer.loss import has_plain_head, score
+from worker.trainer.memory import Room, can_fail
 from worker.trainer.tuner import Tuner
 
 
@@ -39,6 +40,8 @@ class FastTuner(Tuner, SFTTrainer):
         """`collator` makes the micro-batches."""
         super().__init__(data_collator=collator, **rest)
         self._plain = has_plain_head(self.model)
+        self._room = Room(collator, self._meter, self._saver, self._watch)
+        self._probes = can_fail(self.args.device.type)
 
     def get_batch_samples(self, *given: Any) -> Any:
         """The next step's examples; how long they were waited for is told."""
@@ -57,8 +60,18 @@ class FastTuner(Tuner, SFTTrainer):
 
     def training_step(self, model: PeftModel, inputs: dict[str, Any], *rest: Any) -> torch.Tensor:
         """One optimizer step's micro-batches, forward and backward. Raises what `on_substep_end` raises between two."""
+
+        def work(batches: list[dict[str, Any]]) -> torch.Tensor:
+            return self._micro_batches(model, batches, *rest)
+
+        if self._probes:
+            self._probes = False
+            self._room.probe(model, self.train_dataset, self.args.train_batch_size, work)
+        return self._room.step(model, inputs["micro_batches"], work)
+
+    def _micro_batches(self, model: PeftModel, batches: list[dict[str, Any]], *rest: Any) -> torch.Tensor:
         total = torch.zeros((), device=self.args.device)
-        for number, batch in enumerate(inputs["micro_batches"]):
+        for number, batch in enumerate(batches):
             if number:
                 self.control: TrainerControl = self.callback_handler.on_substep_end(self.args, self.state, self.control)
             self._meter.batch(batch["tokens"], batch["room"])

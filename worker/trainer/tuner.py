@@ -127,7 +127,16 @@ class Tuner(Trainer):
             words = f"{self.kept.waited} checks without a better one; the best was at step {self.kept.best_step:,}."
             self._watch.tell("note", f"Stopped early at step {step:,}", words)
 
-    def take_best(self) -> bool:
-        """Put the weights of the best check back into the model. False where they are not kept on disk."""
-        folder = self._saver.best(self.kept.best_step)
-        return folder is not None and takes(self.model, folder)
+    def publish_best(self) -> int | None:
+        """The step whose weights are in the model now: the best check's where they are on disk, else None; told."""
+        best = self.kept.best_step
+        if not best or best == self.state.global_step:
+            return best or None
+        folder = self._saver.best(best)
+        if folder is None or not takes(self.model, folder):
+            words = f"The weights of step {best:,} are not on disk any more."
+            self._watch.tell("warning", "The last weights are published, not the best", words)
+            return None
+        words = f"Loss {self.kept.best:.4f} on held-out examples; training went on to step {self.state.global_step:,}."
+        self._watch.tell("note", f"The weights of step {best:,} are kept: its check was the best", words)
+        return best

@@ -45,3 +45,9 @@ class BaseModelConfig(Group):
         "Attention",
         "auto takes the fastest that is installed. eager is slow and keeps the most; for models that need it.",
     )
+    chat_template: Literal["auto", "plain", "chatml"] = knob(
+        "auto",
+        "Chat template",
+        "auto takes the model's own; a base model has none and gets the plain one: User: and Assistant: lines. "
+        "chatml needs a model that knows its two marks.",
+    )
