@@ -6,13 +6,14 @@ from typing import Any
 import gradio as gr
 
 from studio.core.artifacts import new_id
+from studio.core.config import parse_config
 from studio.core.errors import Faults
 from studio.core.services import Services
 from studio.core.stores.runs import Run
 from studio.core.use_cases.submit import submit
 from studio.shell.session import owner_of
-from studio.ui import live, run_form
-from studio.ui.fields import Choice, field, told
+from studio.ui import live, run_form, settings_card
+from studio.ui.fields import Choice, told
 from studio.ui.frame import QUIET, page
 from studio.ui.going import address, go_to
 from studio.ui.intake import Intake
@@ -21,7 +22,8 @@ from studio.ui.model_card import ModelCard
 from studio.ui.models import Book, about_model, choices, facts_or_none
 from studio.ui.notices import note_of, with_note
 from studio.ui.outlook import Outlook, chosen, outlook, refused, waiting
-from studio.ui.run_form import GROUPS, KNOBS, REVISION
+from studio.ui.run_form import REVISION, Filled
+from studio.ui.settings_card import SettingsCard, SettingsDesk
 
 NOT_ASKED = "It is looked up when you choose it again or press Start."
 
@@ -38,7 +40,8 @@ class Form:
                 self.model_card()
                 self.intake: Intake
                 self.dataset_card()
-                self.settings: list[Any] = self.settings_card()
+                self.card = SettingsCard()
+                self.settings: list[Any] = self.card.fields
             with gr.Column(scale=1, min_width=320, elem_classes="ts-card ts-sticky"):
                 self.panel = html(cardhead("What will happen"))
                 self.after = Choice([(run_form.IN_TURN, "")], label="Starts", value="", interactive=True, visible=False)
@@ -50,8 +53,8 @@ class Form:
         """Card 1."""
         with gr.Column(elem_classes="ts-card"):
             html(cardhead(numbered(1, "Base model")))
-            self.card = ModelCard()
-            self.model, self.about = self.card.model, self.card.about
+            self.base = ModelCard()
+            self.model, self.about = self.base.model, self.base.about
 
     def dataset_card(self) -> None:
         """Card 2."""
@@ -59,22 +62,6 @@ class Form:
             self.inside = html(dataset_head(""))
             self.dataset = Choice([], label="From your datasets", interactive=True)
             self.intake = Intake()
-
-    def settings_card(self) -> list[Any]:
-        """Card 3: the settings in the order of `KNOBS`."""
-        drawn = {}
-        with gr.Column(elem_classes="ts-card"):
-            html(cardhead(numbered(3, "Settings")))
-            self.name = gr.Textbox(label="Name", placeholder="The dataset's name, if you leave this empty", max_lines=1)
-            with gr.Row(elem_classes="ts-fields"):
-                drawn.update({knob.path: field(knob) for knob in KNOBS if knob.level == "basic"})
-            with gr.Accordion("Every setting", open=False, elem_classes="ts-drawer"):
-                for group, words in GROUPS.items():
-                    html(Markup("<h3>{}</h3>").format(words))
-                    with gr.Row(elem_classes="ts-fields"):
-                        inside = [k for k in KNOBS if k.level != "basic" and k.path.startswith(f"{group}.")]
-                        drawn.update({knob.path: field(knob) for knob in inside})
-        return [drawn[knob.path] for knob in KNOBS]
 
 
 def numbered(number: int, title: str) -> Markup:
@@ -103,8 +90,11 @@ def panel_of(services: Services, book: Book, owner: str, form: tuple[Any, ...]) 
         return waiting("Steps and time stand here once the base model is known.", "Start waits for a base model.")
     try:
         raw = run_form.raw_config(repo, settings)
+        wrong = run_form.continued(services, owner, parse_config(raw))
     except Faults as error:
         return refused(list(error.faults))
+    if wrong:
+        return refused(wrong)
     found = facts_or_none(book, raw["base"]["repo"], str(settings[REVISION]), owner)
     return outlook(services, owner, raw, str(version_id) if version_id else None, found)
 
@@ -115,6 +105,17 @@ def queued(run: Run) -> Markup:
     return join([note("good", f"{run.name} is queued", there), go_to("/run", id=run.id)])
 
 
+def opening(values: Filled, continues: bool) -> Markup:
+    """What of the address meant nothing; or which run is had again, or trained further."""
+    if values.problem:
+        return note_of(values.problem)
+    if values.source is None or not continues:
+        return NOTHING
+    there = link(values.source.name, address("/run", id=values.source.id))
+    text = "The new run begins where that one ended, in an adapter of its own. Rank, scale and layers stay as they are."
+    return note("plain", Markup("Trains the adapter of {} further").format(there), text)
+
+
 class Desk:
     """The handlers of the page: values of the form in, updates out."""
 
@@ -122,18 +123,20 @@ class Desk:
         """`services` are the stores; what was looked up of models is kept for the panel."""
         self.services = services
         self.book = Book(services.settings)
+        self.settings = SettingsDesk(services, self.book)
 
     def fill(self, request: gr.Request) -> list[Any]:
         """The first values, at load: no network is asked for them."""
         owner, asked, settings = owner_of(request), request.query_params, self.services.settings
-        values = run_form.first_values(self.services, owner, asked.get("from", ""), asked.get("dataset", ""))
-        words = told(note_of(values.problem) if values.problem else NOTHING)
+        named = asked.get("from", ""), asked.get("dataset", ""), asked.get("continue", "")
+        values = run_form.first_values(self.services, owner, *named)
         model = gr.update(choices=choices(settings, owner), value=values.repo)
         dataset = gr.update(choices=run_form.dataset_choices(self.services, owner), value=values.version_id)
         about = first_look(self.book, values.repo, str(values.settings[REVISION]), owner)
         waits = run_form.after_choices(self.services, owner)
         after = gr.update(choices=waits, value="", visible=len(waits) > 1)
-        return [new_id(), words, model, str(about), dataset, values.name, after, *values.settings]
+        card = self.settings.first(owner, values)
+        return [new_id(), told(opening(values, bool(named[2]))), model, str(about), dataset, values.name, after, *card]
 
     def follow(self, request: gr.Request, *values: Any) -> list[Any]:
         """The panel for the form as it stands."""
@@ -181,12 +184,17 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     panel = [form.panel, form.start, form.why, form.faults]
     followed = with_note(desk.follow, 3, shown=True)
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-    filled = [form.key, form.told, form.model, form.about, form.dataset, form.name, form.after, *form.settings]
+    card = form.card
+    filled = [form.key, form.told, form.model, form.about, form.dataset, card.name, form.after, card.preset, card.base]
+    filled += form.settings
     studio.load(desk.fill, None, filled, **QUIET).then(followed, inputs, panel, **last)
     gr.on([one.change for one in inputs], followed, inputs, panel, **last)
-    for looked in form.card.wire(desk.services, desk.book, form.settings[REVISION]):
-        looked.then(followed, inputs, panel, **last)
+    refitted = [card.preset, card.base, *form.settings]
+    for looked in form.base.wire(desk.services, desk.book, form.settings[REVISION]):
+        fitted = looked.then(desk.settings.refit, [card.base, *inputs], refitted, **last)
+        fitted.then(followed, inputs, panel, **last)
+    settings_card.wire(card, desk.settings, form.model, form.dataset)
     for event in form.intake.wire(desk.services):
         event.then(desk.chosen, form.intake.made, form.dataset, **QUIET)
     form.dataset.change(desk.inside, form.dataset, form.inside, **QUIET)
-    form.start.click(desk.begin, [form.key, form.name, form.after, *inputs], [form.faults, form.start], **QUIET)
+    form.start.click(desk.begin, [form.key, card.name, form.after, *inputs], [form.faults, form.start], **QUIET)
