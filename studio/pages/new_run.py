@@ -204,14 +204,16 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     card = form.card
     filled = [form.key, form.told, form.model, form.about, form.dataset, card.name, form.after, card.preset, card.base]
     filled += form.settings
-    studio.load(desk.fill, None, filled, **QUIET).then(followed, inputs, panel, **last)
+    loaded = studio.load(desk.fill, None, filled, **QUIET)
+    loaded.then(followed, inputs, panel, **last)
     gr.on([one.change for one in inputs], followed, inputs, panel, **last)
     revision = form.settings[REVISION]
     triggers = [form.model.input, revision.submit, revision.blur]
     looked = gr.on(triggers, desk.look, [form.model, revision], form.about, **last)
     refitted = looked.then(desk.settings.refit, [card.base, *inputs], [card.preset, card.base, *form.settings], **last)
     refitted.then(followed, inputs, panel, **last)
-    settings_card.wire(card, desk.settings, form.model, form.dataset)
+    for read in settings_card.wire(card, desk.settings, form.model, form.dataset, loaded):
+        read.then(desk.look, [form.model, revision], form.about, **last).then(followed, inputs, panel, **last)
     for event in form.intake.wire(desk.services):
         event.then(desk.chosen, form.intake.made, form.dataset, **QUIET)
     form.dataset.change(desk.inside, form.dataset, form.inside, **QUIET)
