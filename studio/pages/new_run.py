@@ -18,6 +18,7 @@ from studio.ui.frame import QUIET, page
 from studio.ui.going import address, go_to
 from studio.ui.intake import Intake
 from studio.ui.markup import NOTHING, Markup, cardhead, head, html, join, link, muted, note
+from studio.ui.model_card import ModelCard
 from studio.ui.models import Book, about_model, choices, facts_or_none
 from studio.ui.notices import note_of, with_note
 from studio.ui.outlook import Outlook, chosen, outlook, refused, waiting
@@ -52,14 +53,8 @@ class Form:
         """Card 1."""
         with gr.Column(elem_classes="ts-card"):
             html(cardhead(numbered(1, "Base model")))
-            self.model = Choice(
-                [],
-                label="Pick one that is here, or type an exact Hub id or a folder of this machine",
-                allow_custom_value=True,
-                filterable=True,
-                interactive=True,
-            )
-            self.about = html()
+            self.base = ModelCard()
+            self.model, self.about = self.base.model, self.base.about
 
     def dataset_card(self) -> None:
         """Card 2."""
@@ -79,10 +74,10 @@ def dataset_head(address_: str) -> Markup:
     return cardhead(numbered(2, "Dataset"), link("Look inside", address_ or "/datasets"))
 
 
-def first_look(book: Book, repo: str, revision: str) -> Markup:
+def first_look(book: Book, repo: str, revision: str, owner: str) -> Markup:
     """The model's facts while the page loads: as far as nobody has to be asked for them."""
     try:
-        found = book.known(repo, revision)
+        found = book.known(repo, revision, owner)
     except Exception as error:  # the door of a page: nothing may pass it unsaid
         return note_of(error)
     return about_model(found) if found else muted(NOT_ASKED)
@@ -100,7 +95,7 @@ def panel_of(services: Services, book: Book, owner: str, form: tuple[Any, ...]) 
         return refused(list(error.faults))
     if wrong:
         return refused(wrong)
-    found = facts_or_none(book, raw["base"]["repo"], str(settings[REVISION]))
+    found = facts_or_none(book, raw["base"]["repo"], str(settings[REVISION]), owner)
     return outlook(services, owner, raw, str(version_id) if version_id else None, found)
 
 
@@ -135,25 +130,13 @@ class Desk:
         owner, asked, settings = owner_of(request), request.query_params, self.services.settings
         named = asked.get("from", ""), asked.get("dataset", ""), asked.get("continue", "")
         values = run_form.first_values(self.services, owner, *named)
-        model = gr.update(choices=choices(settings), value=values.repo)
+        model = gr.update(choices=choices(settings, owner), value=values.repo)
         dataset = gr.update(choices=run_form.dataset_choices(self.services, owner), value=values.version_id)
-        about = first_look(self.book, values.repo, str(values.settings[REVISION]))
+        about = first_look(self.book, values.repo, str(values.settings[REVISION]), owner)
         waits = run_form.after_choices(self.services, owner)
         after = gr.update(choices=waits, value="", visible=len(waits) > 1)
         card = self.settings.first(owner, values)
         return [new_id(), told(opening(values, bool(named[2]))), model, str(about), dataset, values.name, after, *card]
-
-    def look(self, repo: Any, revision: Any) -> Iterator[str]:
-        """What the chosen model is; may ask the Hub."""
-        name, at = str(repo or "").strip(), str(revision or "").strip() or "main"
-        if not name:
-            yield ""
-            return
-        yield str(muted("Looking it up…"))
-        try:
-            yield str(about_model(self.book.ask(name, at)))
-        except Exception as error:  # the door of a page: nothing may pass it unsaid
-            yield str(note_of(error))
 
     def follow(self, request: gr.Request, *values: Any) -> list[Any]:
         """The panel for the form as it stands."""
@@ -207,13 +190,11 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     loaded = studio.load(desk.fill, None, filled, **QUIET)
     loaded.then(followed, inputs, panel, **last)
     gr.on([one.change for one in inputs], followed, inputs, panel, **last)
-    revision = form.settings[REVISION]
-    triggers = [form.model.input, revision.submit, revision.blur]
-    looked = gr.on(triggers, desk.look, [form.model, revision], form.about, **last)
-    refitted = looked.then(desk.settings.refit, [card.base, *inputs], [card.preset, card.base, *form.settings], **last)
-    refitted.then(followed, inputs, panel, **last)
-    for read in settings_card.wire(card, desk.settings, form.model, form.dataset, loaded):
-        read.then(desk.look, [form.model, revision], form.about, **last).then(followed, inputs, panel, **last)
+    refitted = [card.preset, card.base, *form.settings]
+    read = settings_card.wire(card, desk.settings, form.model, form.dataset, loaded)
+    for looked in form.base.wire(desk.services, desk.book, form.settings[REVISION], read):
+        fitted = looked.then(desk.settings.refit, [card.base, *inputs], refitted, **last)
+        fitted.then(followed, inputs, panel, **last)
     for event in form.intake.wire(desk.services):
         event.then(desk.chosen, form.intake.made, form.dataset, **QUIET)
     form.dataset.change(desk.inside, form.dataset, form.inside, **QUIET)

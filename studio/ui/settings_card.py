@@ -94,7 +94,7 @@ class SettingsDesk:
         if values.source is None:
             given[at("method.name")] = baseline.fitting_method("sft", version.mapping if version else None)
         scale = self.scale(owner, values.repo, values.version_id, given)
-        choices = self._layers(values.repo, given)
+        choices = self._layers(owner, values.repo, given)
         choices["adapter.continue_from"] = run_form.adapter_choices(self.services, owner)
         if values.source is None:
             base = baseline.of_preset(BALANCED, scale)
@@ -108,7 +108,7 @@ class SettingsDesk:
 
     def scale(self, owner: str, repo: Any, version_id: Any, settings: Sequence[Any]) -> Scale:
         """What the presets go by, as far as it is known without asking anybody."""
-        facts = self.facts(repo, settings)
+        facts = self.facts(owner, repo, settings)
         version = run_form.version_or_none(self.services, owner, version_id)
         held = 0
         if version:
@@ -123,17 +123,18 @@ class SettingsDesk:
             tuner=str(settings[at("adapter.tuner")]),
         )
 
-    def facts(self, repo: Any, settings: Sequence[Any]) -> ModelFacts | None:
+    def facts(self, owner: str, repo: Any, settings: Sequence[Any]) -> ModelFacts | None:
         """The model's facts, if they are known without asking anybody."""
         name = str(repo or "").strip()
-        return facts_or_none(self.book, name, str(settings[at("base.revision")] or "")) if name else None
+        revision = str(settings[at("base.revision")] or "")
+        return facts_or_none(self.book, name, revision, owner) if name else None
 
     def refit(self, request: gr.Request, base: Any, repo: Any, version_id: Any, *settings: Any) -> list[Any]:
         """Another model, dataset, method or tuner: the preset goes along, and leaves what a person set."""
         old, given = baseline.read(base), list(settings)
         scale = self.scale(owner_of(request), repo, version_id, given)
         card = gr.update(choices=baseline.cards(scale))
-        choices = self._layers(repo, given)
+        choices = self._layers(owner_of(request), repo, given)
         if old.kind != "preset" or old.name not in NAMES:
             return [card, gr.skip(), *updates({}, choices)]
         new = baseline.of_preset(old.name, scale)
@@ -193,13 +194,13 @@ class SettingsDesk:
             config = parse_config(run_form.raw_config(repo, settings))
         except Faults as error:
             return list(error.faults)
-        facts = self.facts(repo, settings)
+        facts = self.facts(owner, repo, settings)
         found = model_faults(config, facts) if facts else []
         return [*found, *run_form.continued(self.services, owner, config)]
 
-    def _layers(self, repo: Any, settings: Sequence[Any]) -> dict[str, Any]:
+    def _layers(self, owner: str, repo: Any, settings: Sequence[Any]) -> dict[str, Any]:
         """The model's real layers, to choose from."""
-        facts = self.facts(repo, settings)
+        facts = self.facts(owner, repo, settings)
         return {"adapter.target_modules": layer_choices(facts.linear_layers if facts else ())}
 
     def continued(self, run_id: Any, request: gr.Request) -> list[Any]:

@@ -49,3 +49,10 @@ class BaseModelConfig(Group):
         names={"auto": "The fastest here", "sdpa": "PyTorch (sdpa)", "eager": "Plain (eager)",
                "flash_attention_2": "Flash attention 2"},
     )  # fmt: skip
+    chat_template: Literal["auto", "plain", "chatml"] = knob(
+        "auto",
+        "Chat template",
+        "auto takes the model's own; a base model has none and gets the plain one: User: and Assistant: lines. "
+        "chatml needs a model that knows its two marks. Costs nothing.",
+        names={"auto": "The model's own", "plain": "Plain lines", "chatml": "ChatML"},
+    )
