@@ -10,6 +10,7 @@ from studio.core.config import parse_config
 from studio.core.errors import Faults
 from studio.core.services import Services
 from studio.core.stores.runs import Run
+from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.submit import submit
 from studio.shell.session import owner_of
 from studio.ui import live, run_form, settings_card
@@ -90,7 +91,7 @@ def panel_of(services: Services, book: Book, owner: str, form: tuple[Any, ...]) 
         return waiting("Steps and time stand here once the base model is known.", "Start waits for a base model.")
     try:
         raw = run_form.raw_config(repo, settings)
-        wrong = run_form.continued(services, owner, parse_config(raw))
+        wrong = here_faults(services, owner, parse_config(raw))
     except Faults as error:
         return refused(list(error.faults))
     if wrong:

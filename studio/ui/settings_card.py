@@ -14,6 +14,7 @@ from studio.core.config.presets import BALANCED, NAMES, Scale
 from studio.core.errors import Fault, Faults, NotFound
 from studio.core.models import ModelFacts
 from studio.core.services import Services
+from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.submit import model_faults
 from studio.shell.session import owner_of
 from studio.ui import baseline, file_drawer, run_form
@@ -196,7 +197,7 @@ class SettingsDesk:
             return list(error.faults)
         facts = self.facts(owner, repo, settings)
         found = model_faults(config, facts) if facts else []
-        return [*found, *run_form.continued(self.services, owner, config)]
+        return [*found, *here_faults(self.services, owner, config)]
 
     def _layers(self, owner: str, repo: Any, settings: Sequence[Any]) -> dict[str, Any]:
         """The model's real layers, to choose from."""

@@ -13,6 +13,7 @@ from studio.core.config.presets import Scale
 from studio.core.errors import Faults, NotFound, Refused
 from studio.core.services import Services
 from studio.core.stores.users import LOCAL_USER
+from studio.core.use_cases.continuing import continued
 from studio.ui import baseline, chat_view, run_form
 from studio.ui.fields import Layers, bounds_of, empty_faults, help_of, layer_choices, nested, step_of, values_of
 from studio.ui.models import size_words
@@ -205,3 +206,14 @@ def test_picked_layers_are_a_text_and_a_layer_takes_the_place_of_all() -> None:
     assert field.preprocess(["all-linear", "q_proj"]) == "q_proj"
     assert field.preprocess(["q_proj", "all-linear"]) == field.preprocess([]) == "all-linear"
     assert field.postprocess("q_proj, v_proj") == ["q_proj", "v_proj"]
+
+
+def test_only_an_own_run_with_an_adapter_of_the_same_shape_can_be_continued(services: Services) -> None:
+    run = add_run(services, "mine")
+    config = parse_config({"base": {"repo": "repo"}, "adapter": {"continue_from": run.id, "r": 8}})
+    assert "no such run" in continued(services, "somebody", config)[0].problem
+    assert "has no adapter" in continued(services, LOCAL_USER, config)[0].problem
+    folder = services.artifacts.adapter_dir(run.id)
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").touch()
+    assert [fault.field for fault in continued(services, LOCAL_USER, config)] == ["adapter.r"]
