@@ -26,10 +26,7 @@ class FileDrawer:
     def __init__(self) -> None:
         """Drawn where it is made."""
         with gr.Accordion("As a file (YAML)", open=False, elem_classes="ts-drawer") as self.drawer:
-            self.text = gr.Textbox(
-                label="This run", lines=8, max_lines=20, interactive=False, buttons=["copy"], elem_classes="ts-file"
-            )
-            self.way = html()
+            self.text = html()
             self.drop = gr.File(label="Read a file in", file_types=[".yaml", ".yml"], height=72, elem_classes="ts-drop")
             self.paste = gr.Textbox(label="Or paste one here", lines=3, max_lines=12, max_length=MOST_BYTES)
             self.take = gr.Button("Use what is pasted", size="md")
@@ -64,7 +61,7 @@ class FileDesk:
         """`services` are the stores."""
         self.services = services
 
-    def written(self, request: gr.Request, name: Any, repo: Any, version_id: Any, *settings: Any) -> list[Any]:
+    def written(self, request: gr.Request, name: Any, repo: Any, version_id: Any, *settings: Any) -> str:
         """The form as YAML."""
         version = run_form.version_or_none(self.services, owner_of(request), version_id)
         called = str(name or "").strip() or (version.name if version else "")
@@ -75,7 +72,7 @@ class FileDesk:
         raw = baseline.nest({**whole, "base.repo": values["base.repo"]})
         kept = file_name(called)
         text = to_yaml(RunFile(raw, called, dataset, dataset_id), kept)
-        return [text, str(way_of(text, kept))]
+        return str(log_text(text) + way_of(text, kept))
 
     def dropped(self, path: Any, request: gr.Request) -> list[Any]:
         """A file that was dropped: read in, and forgotten at once."""
@@ -133,10 +130,9 @@ def wire(drawer: FileDrawer, desk: FileDesk, form: list[Any], filled: list[Any],
     preset, baseline and fields; after each of `marked` the text is written anew. Gives the events that filled the form.
     """
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-    texts = [drawer.text, drawer.way]
-    drawer.drawer.expand(desk.written, form, texts, **last)
+    drawer.drawer.expand(desk.written, form, drawer.text, **last)
     for event in marked:
-        event.then(desk.written, form, texts, **last)
+        event.then(desk.written, form, drawer.text, **last)
     outputs = [drawer.drop, drawer.said, drawer.paste, *filled]
     return [
         drawer.drop.upload(desk.dropped, drawer.drop, outputs, **QUIET),
