@@ -1,7 +1,7 @@
 """Card 1 of a new run: the base model. Local models first, the Hub as a person types, a token where one is needed."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -54,8 +54,11 @@ class ModelCard:
             self.fetch = gr.Button("Fetch it with this token", size="sm", elem_classes="ts-cancel")
             self.work = Working()
 
-    def wire(self, services: Services, book: Book, revision: Any) -> list[Any]:
-        """Searching, looking up, fetching. The events after which the model is known, for the panel."""
+    def wire(self, services: Services, book: Book, revision: Any, named: Sequence[Any] = ()) -> list[Any]:
+        """Searching, looking up, fetching. The events after which the model is known, for the panel.
+
+        After each of `named` another model may stand here, from elsewhere on the page.
+        """
         desk = _Desk(services, book, self)
         last: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
         # Not "always_last": Gradio would send the first key's text again. The handler itself waits for the last key.
@@ -66,7 +69,8 @@ class ModelCard:
         outputs = [self.about, self.closed, self.token, self.model, *self.work.outputs]
         fetched = gr.on([self.fetch.click, self.token.submit], desk.bring, {*given, self.token}, outputs, **QUIET)
         self.work.wire()
-        return [looked, fetched]
+        told = [event.then(desk.look, given, [self.about, self.closed], **last) for event in named]
+        return [looked, fetched, *told]
 
 
 class _Desk:
