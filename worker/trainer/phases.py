@@ -85,7 +85,7 @@ class Attempt:
         set_seed(self.job.config.training.seed)
         self.chat = load_chat(self.job.model_folder, self.job.config.base.chat_template)
         with Timed(self.seconds, "prepare"):
-            self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat))
+            self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat), self.job.config.method)
         self.tell_data()
         self.look()
         kept = self.resume.kept if self.resume else None
