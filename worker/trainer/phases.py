@@ -88,7 +88,7 @@ class Attempt:
         if self.job.continue_folder is not None:
             check_template(self.job.continue_folder, self.chat)
         with Timed(self.seconds, "prepare"):
-            self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat))
+            self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat), self.job.config.method)
         self.tell_data()
         self.look()
         kept = self.resume.kept if self.resume else None
