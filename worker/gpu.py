@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import psutil
@@ -118,4 +119,5 @@ def facts() -> dict[str, Any]:
         "devices": [asdict(device) for device in found],
         "matmul": speeds,
         "dtype": fastest_dtype(speeds),
+        "flash_attention": find_spec("flash_attn") is not None,
     }

@@ -115,6 +115,16 @@ def _all_layers(config: RunConfig) -> Change | None:
     return Change("all linear layers", {"adapter": {"target_modules": "all-linear"}})
 
 
+def _template(name: str) -> Cure:
+    def cure(config: RunConfig) -> Change | None:
+        if config.base.chat_template == name:
+            return None
+        words = {"plain": "the plain chat template", "auto": "the model's own chat template"}[name]
+        return Change(words, {"base": {"chat_template": name}})
+
+    return cure
+
+
 def _more_epochs(config: RunConfig) -> Change | None:
     epochs = config.training.num_train_epochs * MORE_EPOCHS
     words = f"{epochs:g} epochs"
@@ -144,6 +154,8 @@ CURES: Mapping[str, tuple[Cure, ...]] = {
     "all_cut": (_longer,),
     "all_too_long": (_cut,),
     "unknown_layers": (_all_layers,),
+    "no_template": (_template("plain"),),
+    "template_mismatch": (_template("auto"),),
     "time_limit": (_half_as_long,),
     # alarms
     "diverging": (_rate(CALMER),),

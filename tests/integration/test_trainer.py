@@ -22,7 +22,8 @@ from worker.trainer.load import load
 from worker.trainer.phases import train
 from worker.trainer.prepare import prepare
 from worker.trainer.saving import Kept, Saver
-from worker.trainer.train import FastTuner, build
+from worker.trainer.train import FastTuner
+from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk, Tuner
 
 QUICK = {"num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 0.005}

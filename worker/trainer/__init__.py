@@ -90,6 +90,7 @@ def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, c
         threads=settings.threads,
         spec_hash=checkpoints.spec_hash(run.config, run.base_repo, run.base_revision, dataset_sha256),
         checkpoint_seconds=config.training.checkpoint_seconds or settings.checkpoint_seconds,
+        continue_folder=artifacts.adapter_dir(config.adapter.continue_from) if config.adapter.continue_from else None,
         machine=measured(settings.data_dir),
     )
     return train(job, claimed, asked_to_yield.is_set)

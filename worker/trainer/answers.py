@@ -10,6 +10,7 @@ from peft import PeftModel
 from studio.core.examples import Example
 from studio.core.template import render
 from studio.core.tokenizer import Chat
+from worker.trainer.attach import causal_of
 from worker.trainer.load import Loaded
 from worker.trainer.prepare import by_length
 
@@ -98,7 +99,7 @@ class Answerer:
         longest = max(len(question.ids) for question in asked)
         rows = [[self._pad] * (longest - len(question.ids)) + question.ids for question in asked]
         mask = [[0] * (longest - len(question.ids)) + [1] * len(question.ids) for question in asked]
-        device = model.get_base_model().device
+        device = causal_of(model).device
         out = model.generate(
             input_ids=torch.tensor(rows, device=device),
             attention_mask=torch.tensor(mask, device=device),

@@ -238,6 +238,10 @@ class Watch(TrainerCallback):
                 raise self.diverged(words)
             log.info("step %d loss %.4f lr %.2g", state.global_step, values["loss"], values["learning_rate"])
 
+    def tell(self, kind: str, title: str, detail: str = "") -> None:
+        """An entry of the timeline."""
+        self._reporter.event(kind, title, detail)
+
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A check is over: a few prompts are answered. That time is not the training's either."""
         if self.sampler is not None:

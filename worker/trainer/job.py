@@ -14,6 +14,7 @@ from studio.core.stores.series import Sample
 class Job:
     """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local.
 
+    `continue_folder` holds the adapter that is trained further.
     `machine` is what a worker measured of this machine; empty where it did not.
     """
 
@@ -30,6 +31,7 @@ class Job:
     threads: int = 0
     spec_hash: str = ""
     checkpoint_seconds: float = 300.0
+    continue_folder: Path | None = None
     machine: dict[str, Any] = field(default_factory=dict)
     extra_spec: dict[str, Any] = field(default_factory=dict)
 

@@ -124,7 +124,7 @@ def _groups(model: torch.nn.Module) -> Iterator[list[Linear]]:
         yield from ([layer] for layer in plain.values())
 
 
-def is_plain(layer: torch.nn.Module) -> bool:
+def is_plain(layer: Any) -> bool:
     """Whether a module is PEFT's LoRA linear and no more: no dropout, no DoRA, no trained bias, no fewer bits."""
     if type(layer) is not Linear or type(layer.base_layer) is not torch.nn.Linear or layer.fan_in_fan_out:
         return False

@@ -5,14 +5,13 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 from transformers import set_seed
 
 from studio.core.alarms import no_end
 from studio.core.artifacts import write_json
-from studio.core.config import RunConfig
+from studio.core.config import RunConfig, parse_config
 from studio.core.examples import Example
 from studio.core.states import State
 from studio.core.stores.claims import ClaimLost
@@ -21,18 +20,18 @@ from worker.trainer.answers import Answerer, Question, Untuned, compare, prompts
 from worker.trainer.callbacks import Meter, StopLook, Watch
 from worker.trainer.effort import work_of
 from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed, Yielded
-from worker.trainer.load import Loaded, load
+from worker.trainer.load import load
 from worker.trainer.loss import held_out_loss
-from worker.trainer.prepare import Prepared, prepare
+from worker.trainer.prepare import prepare
 from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.samples import Sampler, chosen
 from worker.trainer.saving import Kept, Resume, Saver
-from worker.trainer.train import build
+from worker.trainer.spec import spec_of
+from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk, Tuner
 from worker.trainer.vocabulary import settle, text_rules
 
 MOST_LOOKED_AT = 200  # held-out examples among which the prompts are chosen that are answered on the way
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
 
 
 def train(job: Job, reporter: Reporter, yielding: Callable[[], bool] = bool) -> dict[str, Any]:
@@ -41,6 +40,7 @@ def train(job: Job, reporter: Reporter, yielding: Callable[[], bool] = bool) -> 
     Raises StudioError where the run can not go on, ClaimLost where another attempt owns it, Yielded with a checkpoint
     saved as soon as `yielding` says so.
     """
+    parse_config(job.config.model_dump())  # once more: a row may hold what no form would take
     attempt = Attempt(job, reporter, yielding)
     try:
         attempt.begin()
@@ -74,6 +74,7 @@ class Attempt:
         self.base_loss: float | None = None
         self.tuned_loss: float | None = None
         self.compared: dict[str, Any] | None = None
+        self.best_step: int | None = None
         self.seconds: dict[str, float] = {}
 
     def begin(self) -> None:
@@ -121,11 +122,22 @@ class Attempt:
             self.reporter.event("warning", f"{data.refused} examples do not fit the chat template", data.refusal)
 
     def check_base(self) -> None:
-        """Measure the base model on the held-out examples, where that was not done yet."""
+        """Measure the base model on the held-out examples, where that was not done yet and can be.
+
+        By the method's own loss: comparing methods need their trainer for it, before its first step.
+        """
+        own = self.job.config.method.name != "sft"
         if self.base_loss is not None or not len(self.data.held_out):
             return
-        with Timed(self.seconds, "base_loss"), self.loaded.untuned():
-            self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
+        if own and (self.tuner is None or self.resume is not None or self.tuner.state.global_step):
+            return
+        with Timed(self.seconds, "base_loss"):
+            if self.tuner is not None and own:
+                loss = self.tuner.held_out_loss()
+            else:
+                with self.loaded.untuned():
+                    loss = self.check_loss()
+        self.base_loss = finite(loss, "model_unusable", "Choose another model, or another number format.")
         if self.tuner is not None:
             self.tuner.kept = replace(self.tuner.kept, base_loss=self.base_loss)
         self.watch.base_checked(self.base_loss)
@@ -135,6 +147,8 @@ class Attempt:
         self.enter("running", "Training", f"{len(self.data.train)} examples")
         self.set_watch()
         tuner = self.tuner = build(self.job, self.loaded, self.data, self.desk())
+        if self.job.config.method.name != "sft":
+            self.check_base()
         self.watch.after_first_step = self.check_base
         try:
             with Timed(self.seconds, "train"):
@@ -150,13 +164,16 @@ class Attempt:
 
     def set_watch(self) -> None:
         """What the run's speed is measured against, and who answers a few prompts at each check."""
-        loaded, full = self.loaded, self.job.config.adapter.tuner == "full"
-        self.meter.work = work_of(loaded.model, self.data.train.data["length"], full)
+        loaded, config = self.loaded, self.job.config
+        full = config.adapter.tuner == "full"
+        if config.method.name == "sft":  # others read each example twice, or by two models
+            self.meter.work = work_of(loaded.model, self.data.train.data["length"], full)
         self.meter.gflops = loaded.speeds.get(loaded.dtype, 0.0)
         answerer = Answerer(loaded, self.data.stops, self.look)
         asked = chosen(self.asked(self.data.held_out.examples[:MOST_LOOKED_AT]))
-        base = None if full else Untuned(loaded, answerer)
-        self.watch.sampler = Sampler(self.reporter.samples, answerer, base, asked)
+        self.watch.sampler = Sampler(self.reporter.samples, answerer, Untuned(loaded, answerer), asked)
+        if full:  # later the base model would have to be read from disk once more, beside this one
+            self.watch.sampler.ask_base(None if self.resume else answerer)
 
     def asked(self, examples: list[Example]) -> list[Question]:
         """The questions in these held-out examples."""
@@ -188,8 +205,12 @@ class Attempt:
             raise TrainingFailed("nothing_learnt", "Training ended before its first step.", "Take more epochs.")
         if not self.stopped:
             self.leave_loop()
+        wants_best = self.job.config.training.load_best_model_at_end
+        self.best_step = self.tuner.publish_best() if wants_best and self.tuner is not None else None
+        if self.best_step and self.best_step != self.steps and self.tuner is not None:
+            self.tuned_loss = self.tuner.kept.best
         with Timed(self.seconds, "publish"):
-            self.proof = publish(self.job, self.loaded.model, self.before, self.chat.template.source)
+            self.proof = publish(self.job, self.loaded, self.before, self.chat.template.source)
         if not self.stopped:
             try:
                 self.measure()
@@ -220,7 +241,8 @@ class Attempt:
         self.check_base()
         if self.tuned_loss is None and len(self.data.held_out):
             with Timed(self.seconds, "tuned_loss"):
-                self.tuned_loss = self.check_loss("diverged", "Take a lower learning rate.")
+                assert self.tuner is not None
+                self.tuned_loss = finite(self.tuner.held_out_loss(), "diverged", "Take a lower learning rate.")
         if self.job.config.training.predict_with_generate and len(self.data.held_out):
             with Timed(self.seconds, "answers"):
                 self.compared = self.answer()
@@ -238,13 +260,10 @@ class Attempt:
         self.reporter.event("eval", "Held-out examples answered", detail + f"in {time.monotonic() - start:.1f} s")
         return found
 
-    def check_loss(self, reason: str, remedy: str) -> float:
-        """The held-out loss of whichever model is switched on. Raises `TrainingFailed` where it is no number."""
+    def check_loss(self) -> float:
+        """The held-out loss of whichever model is switched on."""
         data = self.data.held_out.data
-        loss = held_out_loss(self.loaded.model, data, int(self.loaded.tokenizer.pad_token_id), self.look)
-        if not math.isfinite(loss):
-            raise TrainingFailed(reason, f"The loss on the held-out examples is {loss}.", remedy)
-        return loss
+        return held_out_loss(self.loaded.model, data, int(self.loaded.tokenizer.pad_token_id), self.look)
 
     def result(self) -> dict[str, Any]:
         """What stands in `result.json`."""
@@ -268,7 +287,18 @@ class Attempt:
             "phases": self.seconds,
             "peak_rss_mb": peak_rss_mb(),
             "dtype": self.loaded.dtype,
+            "method": self.job.config.method.name,
+            "tuner": self.job.config.adapter.tuner,
+            "quantization": self.job.config.base.quantization,
+            "best_step": self.best_step,
         } | ({"stopped": True} if self.stopped else {})
+
+
+def finite(loss: float, reason: str, remedy: str) -> float:
+    """`loss`. Raises `TrainingFailed` where it is no number."""
+    if not math.isfinite(loss):
+        raise TrainingFailed(reason, f"The loss on the held-out examples is {loss}.", remedy)
+    return loss
 
 
 class Timed:
@@ -306,22 +336,3 @@ def within(job: Job, chat: Chat) -> Any:
 def peak_rss_mb() -> float:
     """The most resident memory that this process ever had, in MB (10^6 bytes). It has no children."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1)
-
-
-def spec_of(job: Job, loaded: Loaded, data: Prepared) -> dict[str, Any]:
-    """What the attempt runs with, so that it can be done again."""
-    return {
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "dataset_sha256": job.dataset_sha256,
-        "model": {"repo": job.model_repo, "revision": job.model_revision, "source": job.model_source},
-        "dtype": loaded.dtype,
-        "device": loaded.device.title,
-        "threads": loaded.threads,
-        "matmul_gflops": loaded.speeds,
-        "seed": job.config.training.seed,
-        "examples": len(data.train),
-        "held_out": len(data.held_out),
-        "tokens": data.train.tokens,
-        "learnt_tokens": data.train.learnt,
-        **job.extra_spec,
-    }

@@ -30,7 +30,10 @@ SPARE = 1.5  # of the last checkpoint's size must be free for the next
 
 @dataclass(frozen=True)
 class Kept:
-    """What a later attempt must not find out anew: number format and threads change the rounding."""
+    """What a later attempt must not find out anew: number format and threads change the rounding.
+
+    `best` is the lowest loss of a check, made at `best_step`; `waited` counts the checks since.
+    """
 
     dtype: str
     threads: int
@@ -38,6 +41,8 @@ class Kept:
     base_loss: float | None = None
     last_check: tuple[int, float] | None = None
     best: float | None = None
+    best_step: int = 0
+    waited: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,11 @@ class Saver:
         kept: dict[str, Any] = read_json(found.folder / OURS)
         check = kept.pop("last_check")
         return Resume(found, Kept(**kept, last_check=(int(check[0]), float(check[1])) if check else None))
+
+    def best(self, step: int) -> Path | None:
+        """The folder of the verified checkpoint of `step`; None where there is none."""
+        folder = checkpoints.folder_of(self.root, step)
+        return folder if checkpoints.verified(folder, self._job.spec_hash) else None
 
     def began(self) -> None:
         """The loop begins: time counts from now."""

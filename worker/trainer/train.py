@@ -12,17 +12,11 @@ from transformers import TrainerControl
 from trl import SFTTrainer
 
 from studio.core.learnt import IGNORED
-from studio.core.microbatches import token_budget
-from worker.trainer.arguments import arguments
 from worker.trainer.batches import StepCollator
-from worker.trainer.job import Job
-from worker.trainer.load import Loaded
 from worker.trainer.loss import has_plain_head, score
-from worker.trainer.masters import MasterAdamW
 from worker.trainer.memory import Room, can_fail
-from worker.trainer.prepare import Prepared
 from worker.trainer.quick import quicken
-from worker.trainer.tuner import Desk, Tuner
+from worker.trainer.tuner import Tuner
 
 
 class TrlTuner(Tuner, SFTTrainer):
@@ -108,27 +102,3 @@ class FastTuner(Tuner, SFTTrainer):
         found = score(model, inputs)
         self._meter.scored(found.count, found.correct)
         return found.loss / (found.count if num_items_in_batch is None else num_items_in_batch)
-
-
-def build(job: Job, loaded: Loaded, data: Prepared, desk: Desk) -> Tuner:
-    """The trainer, ready for `.train()`."""
-    optimizer, training = None, job.config.training
-    if loaded.dtype == "bfloat16":
-        optimizer = MasterAdamW(
-            loaded.model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
-        )
-    shared: dict[str, Any] = {
-        "desk": desk,
-        "held_out": data.held_out,
-        "model": loaded.model,
-        "args": arguments(job, loaded, data),
-        "train_dataset": data.train.data,
-        "eval_dataset": data.held_out.data if len(data.held_out) else None,
-        "processing_class": loaded.tokenizer,
-        "callbacks": [desk.watch],
-        "optimizers": (optimizer, None),
-    }
-    if training.path == "trl":
-        return TrlTuner(**shared)
-    budget = token_budget(training.micro_batch_tokens, loaded.device.kind, loaded.dtype)
-    return FastTuner(collator=StepCollator(int(loaded.tokenizer.pad_token_id), budget), **shared)
