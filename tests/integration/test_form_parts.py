@@ -11,13 +11,15 @@ from studio.core.config import Knob, knobs, parse_config
 from studio.core.config.difference import flat, nest
 from studio.core.config.presets import Scale
 from studio.core.errors import Faults, NotFound, Refused
+from studio.core.estimate import plan
 from studio.core.services import Services
 from studio.core.stores.users import LOCAL_USER
 from studio.core.use_cases.continuing import continued
+from studio.core.use_cases.forecast import Forecast
 from studio.ui import baseline, chat_view, run_form
 from studio.ui.fields import Layers, bounds_of, empty_faults, help_of, layer_choices, nested, step_of, values_of
 from studio.ui.models import size_words
-from studio.ui.outlook import outlook, warnings
+from studio.ui.outlook import drawn, outlook, warnings
 from studio.ui.plain_chat import PlainChat
 from studio.ui.run_facts import method_words
 from studio.ui.tokens import histogram, ticked, token_view
@@ -101,6 +103,13 @@ def test_warnings_say_what_is_lost() -> None:
     assert "1 example with nothing to learn" in words
     assert "2 answers without a learnt end" in words
     assert warnings({}, 512) == ""
+
+
+@pytest.mark.parametrize(("steps", "said"), [(6, True), (10, False)])
+def test_a_run_of_few_steps_is_said_before_it_starts(steps: int, said: bool) -> None:
+    planned = plan(parse_config({"training": {"max_steps": steps}}).training, 100, 10, 900)
+    panel = drawn(planned, Forecast(planned, {"learnt": 300}, None, ()), parse_config({}))
+    assert ("Only 6 steps in all" in panel) is said
 
 
 def preview(**more: Any) -> dict[str, Any]:
