@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.core.artifacts import write_json
+from studio.core.comparing import method_faults
 from studio.core.config import RunConfig, parse_config
+from studio.core.config.machine_rules import machine_faults
+from studio.core.config.rules import blocks
 from studio.core.disk import no_room_for
 from studio.core.errors import Fault, Faults, NotFound, StudioError
 from studio.core.failpoints import failpoint
@@ -13,6 +16,7 @@ from studio.core.models import ModelFacts, look_up
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import NewRun, Run
+from studio.core.use_cases.continuing import continue_faults
 from studio.core.use_cases.model_check import check_model
 from studio.core.use_cases.pace import quick_seconds
 
@@ -38,6 +42,8 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     config = _config(order, faults)
     dataset = _dataset(services, owner, order, faults)
     facts = _model(services, owner, config, faults) if config else None
+    if config is not None:
+        faults.extend(run_faults(services, owner, config, dataset, facts))
     if faults or config is None or dataset is None or facts is None:
         raise Faults(faults)
     _after(services, owner, order, faults)
@@ -58,6 +64,17 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     run = accept(services, new)
     services.bell.ring_runs()
     return run
+
+
+def run_faults(
+    services: Services, owner: str, config: RunConfig, dataset: DatasetVersion | None, facts: ModelFacts | None
+) -> list[Fault]:
+    """What of `config` this machine, the dataset or the adapter that it goes on from does not allow."""
+    machine = services.machines.newest()
+    faults = machine_faults(config, machine.facts if machine else {})
+    if dataset is not None:
+        faults += method_faults(config.method.name, str(dataset.report.get("format", "")))
+    return faults + (continue_faults(services, owner, config, facts) if facts is not None else [])
 
 
 def accept(services: Services, new: NewRun) -> Run:
@@ -131,4 +148,8 @@ def model_faults(config: RunConfig, facts: ModelFacts) -> list[Fault]:
     if wanted != ["all-linear"] and unknown:
         words = f"The model has no layer called {', '.join(unknown)[:80]}."
         faults.append(Fault("adapter.target_modules", words, "It has: " + ", ".join(facts.linear_layers) + "."))
+    chosen = blocks(config.adapter.layers_to_transform)
+    if facts.layers and chosen and chosen[-1] >= facts.layers:
+        words = f"The model has no block {chosen[-1]}: it has {facts.layers}."
+        faults.append(Fault("adapter.layers_to_transform", words, f"Choose from 0-{facts.layers - 1}."))
     return faults
