@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from studio.core.errors import Refused
+from studio.core.model_build import Build, Shape, build_of, first_count, is_of_first_block
 
 CONFIG_LIMIT = 1_000_000
 TOKENIZER_CONFIG_LIMIT = 8_000_000
@@ -37,7 +38,8 @@ LIMITS = {
 class Inspected:
     """A model that can be trained here. `context` (tokens), `width` and `parameters` are 0 where they are unknown.
 
-    `linear_layers` names what LoRA can be put on; empty where the weights are not here. The rest are names of files.
+    `linear_layers` names what LoRA can be put on; empty where no header of the weights was read. The rest are names of
+    files; `block` are the parts whose headers tell how a block is built.
     """
 
     architecture: str
@@ -47,6 +49,8 @@ class Inspected:
     linear_layers: tuple[str, ...]
     weights: tuple[str, ...]
     texts: tuple[str, ...]
+    block: tuple[str, ...]
+    build: Build
 
     @property
     def names(self) -> list[str]:
@@ -77,10 +81,11 @@ def check_names(files: Mapping[str, int], name: str) -> None:
             raise _refused(name, f"has a {file} of {files[file] / 1e6:,.0f} MB; {limit / 1e6:,.0f} MB is the limit")
 
 
-def inspect(folder: Path, files: Mapping[str, int], name: str) -> Inspected:
+def inspect(folder: Path, files: Mapping[str, int], name: str, headers: Mapping[str, Shape] | None = None) -> Inspected:
     """Check the small files in `folder`; `files` are all of the model's, also those not fetched yet.
 
-    `name` is how messages call the model. Refused with a sentence for everything that can not be trained here.
+    `name` is how messages call the model; `headers` are tensors with their shapes, of weights that are not here.
+    Refused with a sentence for everything that can not be trained here.
     """
     check_names(files, name)
     config = read_object(folder / "config.json", CONFIG_LIMIT, name)
@@ -88,19 +93,24 @@ def inspect(folder: Path, files: Mapping[str, int], name: str) -> Inspected:
     architecture = _check_config(config, tokenizer, name)
     if not has_template(tokenizer, files):
         raise _refused(name, "has no chat template: it is a base model", "Choose its instruct or chat variant.")
-    weights = _weights(folder, files, name)
+    index = {} if WEIGHTS in files else _index(folder, files, name)
+    weights = tuple(sorted(set(index.values()))) or (WEIGHTS,)
     texts = tuple(
         file for file in TEXTS if file in files and (file != INDEX or len(weights) > 1 or WEIGHTS not in files)
     )
     shapes = _shapes(folder, weights)
+    seen = shapes or headers or {}
+    build = build_of(config, [*seen, *index], seen, sum(files[part] for part in weights))
     return Inspected(
         architecture,
-        _first_count(config, "max_position_embeddings", "n_positions"),
-        _first_count(config, "hidden_size", "n_embd", "d_model"),
+        first_count(config, "max_position_embeddings", "n_positions"),
+        build.hidden_size,
         sum(map(math.prod, shapes.values())) or _guess_parameters(weights, files, config),
-        linear_layers(shapes),
+        tuple(build.shapes),
         weights,
         texts,
+        tuple(sorted({part for tensor, part in index.items() if is_of_first_block(tensor)})) or weights[:1],
+        build,
     )
 
 
@@ -141,18 +151,17 @@ def _check_config(config: Mapping[str, Any], tokenizer: Mapping[str, Any], name:
     return architecture
 
 
-def _weights(folder: Path, files: Mapping[str, int], name: str) -> tuple[str, ...]:
-    """The safetensors files that belong to the model: one file, or all that the index names."""
-    if WEIGHTS in files:
-        return (WEIGHTS,)
+def _index(folder: Path, files: Mapping[str, int], name: str) -> dict[str, str]:
+    """Every tensor of a model in parts, to the safetensors file that holds it."""
     index = read_object(folder / INDEX, INDEX_LIMIT, name).get("weight_map")
-    parts = sorted({str(part) for part in index.values()}) if isinstance(index, dict) else []
+    found = {tensor: str(part) for tensor, part in index.items()} if isinstance(index, dict) else {}
+    parts = set(found.values())
     if not parts or any(part not in files or "/" in part or not part.endswith(".safetensors") for part in parts):
         raise _refused(name, "is not whole: its index names parts that are not there", "Download it again.")
-    return tuple(parts)
+    return found
 
 
-def _shapes(folder: Path, weights: tuple[str, ...]) -> dict[str, list[int]]:
+def _shapes(folder: Path, weights: tuple[str, ...]) -> dict[str, Shape]:
     """All tensors of the model with their shapes; empty where the weights are not all here."""
     if not all((folder / part).is_file() for part in weights):
         return {}
@@ -166,13 +175,7 @@ def _guess_parameters(weights: tuple[str, ...], files: Mapping[str, int], config
     return sum(files[part] for part in weights) // width
 
 
-def linear_layers(shapes: Mapping[str, list[int]]) -> tuple[str, ...]:
-    """The names by which `target_modules` can ask for the linear layers inside the model's blocks, sorted."""
-    inside = (name.split(".") for name, shape in shapes.items() if len(shape) == 2 and name.endswith(".weight"))
-    return tuple(sorted({parts[-2] for parts in inside if any(part.isdigit() for part in parts[:-2])}))
-
-
-def tensor_shapes(path: Path) -> dict[str, list[int]]:
+def tensor_shapes(path: Path) -> dict[str, Shape]:
     """The tensors of one safetensors file by its header; Refused where the header or the file's length is not right."""
     try:
         with path.open("rb") as source:
@@ -182,7 +185,7 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
             header = json.loads(source.read(length))
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
         end = 8 + length + max(int(entry["data_offsets"][1]) for entry in tensors.values())
-        shapes = {name: [int(size) for size in entry["shape"]] for name, entry in tensors.items()}
+        shapes = {name: tuple(int(size) for size in entry["shape"]) for name, entry in tensors.items()}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OSError) as error:
         raise Refused(
             f"The weights in {path.name!r} are damaged.", "Download them again.", field="base.repo"
@@ -190,14 +193,6 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
     if path.stat().st_size != end:
         raise Refused(f"The weights in {path.name!r} are cut off.", "Download them again.", field="base.repo")
     return shapes
-
-
-def _first_count(config: Mapping[str, Any], *keys: str) -> int:
-    return next((config[key] for key in keys if _is_count(config.get(key))), 0)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9
 
 
 def _refused(name: str, problem: str, remedy: str = "Choose another model.") -> Refused:

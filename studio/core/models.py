@@ -6,20 +6,29 @@ fetched whole leaves a record in `models/hub/ready/`; with that, and a pinned co
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from studio.core import hub, starter
+from studio.core import hub, hub_models, starter
 from studio.core.artifacts import read_json, write_json
 from studio.core.catalog import STARTER_NAME, STARTER_PARAMETERS, STARTER_REPO, STARTER_WHEEL
-from studio.core.errors import Refused, Unavailable
+from studio.core.errors import Refused, StudioError, Unavailable
 from studio.core.hub import OnProgress
+from studio.core.model_build import Build, Shape
 from studio.core.model_folder import LIMITS, TEXTS, Inspected, check_names, files_of, inspect
 from studio.core.settings import Settings
 
 Source = Literal["starter-hub", "starter-wheel", "local", "hub"]
 STARTER_CONTEXT = 8192
+STARTER_BUILD: dict[str, Any] = {
+    "model_type": "llama", "layers": 30, "hidden_size": 576, "intermediate_size": 1536, "heads": 9, "kv_heads": 3,
+    "head_dim": 64, "vocab_size": 49152, "tied": True, "weight_bytes": 269_060_552,
+    "shapes": {"down_proj": (576, 1536), "gate_proj": (1536, 576), "k_proj": (192, 576), "o_proj": (576, 576),
+               "q_proj": (576, 576), "up_proj": (1536, 576), "v_proj": (192, 576)},
+}  # fmt: skip
+MOST_HEADERS = 4
 LOCAL_REVISION = "local"
 
 
@@ -35,8 +44,11 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
-class ModelFacts:
-    """What is known of a model. `parameters` and `context` (tokens): 0 if unknown; `bytes_to_fetch`: 0 if here."""
+class ModelFacts(Build):
+    """What is known of a model. `parameters` and `context` (tokens): 0 if unknown; `bytes_to_fetch`: 0 if here.
+
+    How it is built (`layers`, `shapes`, ...) stands in `Build`.
+    """
 
     ref: ModelRef
     architecture: str
@@ -135,7 +147,8 @@ def _starter_facts(settings: Settings, *, checked: bool = True) -> ModelFacts:
     ref = ModelRef(STARTER_REPO, revision, kind, folder, STARTER_NAME)
     if folder is None or not checked:
         to_fetch = 0 if folder else starter.WHEEL_BYTES
-        return ModelFacts(ref, "LlamaForCausalLM", STARTER_PARAMETERS, STARTER_CONTEXT, "apache-2.0", to_fetch)
+        known = "LlamaForCausalLM", STARTER_PARAMETERS, STARTER_CONTEXT, "apache-2.0", to_fetch
+        return ModelFacts(ref, *known, **STARTER_BUILD)
     return _facts(ref, inspect(folder, files_of(folder), STARTER_NAME), "apache-2.0")
 
 
@@ -164,10 +177,18 @@ def _hub_facts(model: hub.HubModel, settings: Settings) -> ModelFacts:
     check_names(model.files, model.repo)
     folder = hub.small_files(model, _small(model), _hub_cache(settings))
     found = inspect(folder, model.files, model.repo)
+    found = inspect(folder, model.files, model.repo, _headers(model, found.block))
     ref = ModelRef(model.repo, model.commit, "hub", None, model.repo)
     to_fetch = sum(model.files[name] for name in found.names)
-    parameters = model.parameters or found.parameters
-    return ModelFacts(ref, found.architecture, parameters, found.context, model.licence, to_fetch, found.width)
+    return _facts(ref, found, model.licence, parameters=model.parameters, to_fetch=to_fetch)
+
+
+def _headers(model: hub.HubModel, parts: tuple[str, ...]) -> dict[str, Shape]:
+    """The tensors in some of the weights by their headers; empty where the Hub does not give them now."""
+    try:
+        return hub_models.tensor_shapes(model, parts[:MOST_HEADERS])
+    except StudioError:
+        return {}  # the forecast can do without; the fetch will say what is wrong
 
 
 def _fetch(facts: ModelFacts, revision: str, settings: Settings, tell: OnProgress) -> ModelRef:
@@ -197,9 +218,9 @@ def _small(model: hub.HubModel) -> list[str]:
     return [name for name in LIMITS if name in model.files and name != "tokenizer.json"]
 
 
-def _facts(ref: ModelRef, found: Inspected, licence: str) -> ModelFacts:
-    known = found.architecture, found.parameters, found.context, licence
-    return ModelFacts(ref, *known, 0, found.width, found.linear_layers)
+def _facts(ref: ModelRef, found: Inspected, licence: str, *, parameters: int = 0, to_fetch: int = 0) -> ModelFacts:
+    known = found.architecture, parameters or found.parameters, found.context, licence
+    return ModelFacts(ref, *known, to_fetch, found.width, found.linear_layers, **vars(found.build))
 
 
 def _recorded(settings: Settings, repo: str, revision: str) -> ModelFacts | None:
@@ -222,14 +243,16 @@ def _facts_of(record: dict[str, Any] | None, settings: Settings) -> ModelFacts |
     sizes = record["files"].items()
     if not all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes):
         return None
-    return ModelFacts(
-        ModelRef(record["repo"], record["commit"], "hub", folder, record["repo"]), **_as_tuples(record["facts"])
-    )
+    ref = ModelRef(record["repo"], record["commit"], "hub", folder, record["repo"])
+    if "layers" not in record["facts"]:  # recorded before it was known how a model is built
+        return _facts(ref, inspect(folder, files_of(folder), ref.repo), record["facts"].get("licence", ""))
+    return ModelFacts(ref, **_as_tuples(record["facts"]))
 
 
-def _as_tuples(facts: dict[str, Any]) -> dict[str, Any]:
+def _as_tuples(facts: Mapping[str, Any]) -> dict[str, Any]:
     """JSON knows no tuples."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+    known = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+    return {**known, "shapes": {name: tuple(shape) for name, shape in facts["shapes"].items()}}
 
 
 def _record_path(settings: Settings, repo: str, commit: str) -> Path:

@@ -12,6 +12,7 @@ import pytest
 from studio.core import hub, models, starter
 from studio.core.catalog import STARTER_PARAMETERS, STARTER_REPO
 from studio.core.errors import Refused, StudioError, Unavailable
+from studio.core.model_build import Build
 from studio.core.settings import Settings
 from tests.integration.hub_server import Hub, Repo, serving
 
@@ -112,7 +113,7 @@ def test_the_facts_of_a_hub_model_come_without_its_weights(server: Hub, settings
     assert facts.ref.revision == server.repos[CHAT].commit
     assert (facts.architecture, facts.context, facts.licence) == ("LlamaForCausalLM", 512, "apache-2.0")
     assert not facts.is_here and facts.bytes_to_fetch > 400
-    assert server.asked("model.safetensors") == 0
+    assert not list(settings.models_dir.rglob("*.safetensors"))
     assert server.asked("tokenizer.json") == 0
 
 
@@ -212,7 +213,7 @@ def test_damaged_weights_in_a_folder_are_refused(settings: Settings, tmp_path: P
 def test_the_preview_of_a_hub_model_gets_its_small_files_only(server: Hub, settings: Settings) -> None:
     folder = models.tokenizer_folder(CHAT, "main", settings)
     assert (folder / "tokenizer.json").is_file() and (folder / "chat_template.jinja").is_file()
-    assert server.asked("model.safetensors") == 0
+    assert not list(settings.models_dir.rglob("*.safetensors"))
     assert len(models.here(settings)) == 1
 
 
@@ -278,3 +279,59 @@ def test_the_starter_model_comes_from_the_hub_where_it_answers(server: Hub, sett
 def test_the_module_imports_neither_torch_nor_transformers() -> None:
     code = "import sys, studio.core.models; sys.exit(bool({'torch', 'transformers', 'gradio'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], env={**os.environ}, check=False).returncode == 0
+
+
+def llama(**changes: Any) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """A config with heads of their own width, and its tensors: two blocks, an embedding, a head."""
+    config = {
+        "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 8, "intermediate_size": 12, "head_dim": 4,
+        "num_attention_heads": 4, "num_key_value_heads": 1, "vocab_size": 10, **changes,
+    }  # fmt: skip
+    block = {"self_attn.q_proj": [16, 8], "self_attn.k_proj": [4, 8], "self_attn.o_proj": [8, 16],
+             "mlp.down_proj": [8, 12]}  # fmt: skip
+    tensors = {f"model.layers.{i}.{name}.weight": shape for i in (0, 1) for name, shape in block.items()}
+    norms = {f"model.layers.{i}.input_layernorm.weight": [8] for i in (0, 1)}
+    return config, {"model.embed_tokens.weight": [10, 8], "lm_head.weight": [10, 8], **tensors, **norms}
+
+
+def saved(tensors: dict[str, list[int]]) -> bytes:
+    """A safetensors file of zeros with these tensors in BF16."""
+    header, at = {}, 0
+    for name, shape in tensors.items():
+        size = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    written = json.dumps(header).encode()
+    return struct.pack("<Q", len(written)) + written + bytes(at)
+
+
+def test_how_a_model_is_built_is_known_before_its_weights_are_fetched_and_the_same_after(
+    server: Hub, settings: Settings
+) -> None:
+    config, tensors = llama()
+    server.repos["acme/llama"] = Repo(files(config=config, extra={"model.safetensors": saved(tensors)}))
+    before = models.look_up("acme/llama", "main", settings)
+    assert server.sent < 20_000 and not before.is_here
+    assert (before.layers, before.hidden_size, before.intermediate_size, before.vocab_size) == (2, 8, 12, 10)
+    assert (before.heads, before.kv_heads, before.head_dim, before.tied) == (4, 1, 4, False)
+    assert before.shapes == {"down_proj": (8, 12), "k_proj": (4, 8), "o_proj": (8, 16), "q_proj": (16, 8)}
+    assert before.weight_bytes == len(saved(tensors)) and before.linear_layers == tuple(before.shapes)
+    models.ready_folder("acme/llama", "main", settings)
+    after = models.look_up("acme/llama", "main", settings)
+    assert after.is_here
+    for name in Build.__dataclass_fields__:
+        assert getattr(after, name) == getattr(before, name), name
+
+
+def test_of_a_model_in_parts_only_the_part_with_the_first_block_is_asked_for_its_header(
+    server: Hub, settings: Settings
+) -> None:
+    config, tensors = llama(tie_word_embeddings=True)
+    names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    of = {tensor: names["layers.0" in tensor] for tensor in tensors}
+    parts = {name: saved({tensor: tensors[tensor] for tensor in of if of[tensor] == name}) for name in names}
+    index = {"model.safetensors.index.json": json.dumps({"weight_map": of}).encode()}
+    server.repos["acme/parts"] = Repo(files(config=config, without=["model.safetensors"], extra=parts | index))
+    facts = models.look_up("acme/parts", "main", settings)
+    assert facts.shapes["q_proj"] == (16, 8) and facts.tied
+    assert server.asked(names[0]) == 0 and facts.weight_bytes == sum(map(len, parts.values()))
