@@ -18,6 +18,7 @@ from worker.trainer.callbacks import Meter, StopLook, Watch
 from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed, Yielded
 from worker.trainer.load import Loaded, load
 from worker.trainer.loss import held_out_loss
+from worker.trainer.memory import peak_bytes
 from worker.trainer.prepare import Prepared, prepare
 from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.saving import Kept, Resume, Saver
@@ -80,6 +81,7 @@ class Attempt:
         self.tell_data()
         self.look()
         kept = self.resume.kept if self.resume else None
+        self.unloaded_bytes = peak_bytes()
         self.loaded = load(self.job, kept)
         self.seconds["load"] = round(self.loaded.seconds, 2)
         detail = f"In {self.loaded.seconds:.1f} s, {self.loaded.dtype} on {self.loaded.device.title}"
@@ -206,6 +208,13 @@ class Attempt:
             raise TrainingFailed(reason, f"The loss on the held-out examples is {loss}.", remedy)
         return loss
 
+    def memory(self) -> dict[str, int]:
+        """What the run took at its peak beyond what stood there before the model was loaded, in bytes."""
+        device = self.loaded.device.name
+        before = self.unloaded_bytes if self.loaded.device.kind == "cpu" else 0
+        peak = peak_bytes(device)
+        return {"before": before, "peak": peak, "used": max(0, peak - before)}
+
     def result(self) -> dict[str, Any]:
         """What stands in `result.json`."""
         compared = self.compared or {}
@@ -227,6 +236,7 @@ class Attempt:
             "seconds": round(time.monotonic() - self.began, 2),
             "phases": self.seconds,
             "peak_rss_mb": peak_rss_mb(),
+            "memory": self.memory(),
             "dtype": self.loaded.dtype,
         } | ({"stopped": True} if self.stopped else {})
 

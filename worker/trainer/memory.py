@@ -1,0 +1,22 @@
+"""The most memory that this process ever held: what the forecast is measured against."""
+
+import resource
+from pathlib import Path
+
+import torch
+
+STATUS = Path("/proc/self/status")
+
+
+def peak_bytes(device: str = "cpu") -> int:
+    """Bytes: resident memory at its highest on a processor, what torch asked of an accelerator at its highest there.
+
+    VmHWM and not `ru_maxrss`: the latter is handed down from the parent when a process starts.
+    """
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_reserved(device))
+    try:
+        lines = STATUS.read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
