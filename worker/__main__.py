@@ -11,7 +11,7 @@ from studio.core.settings import Settings
 
 
 def main(arguments: list[str]) -> int:
-    """Run `serve` (no word), `trainer RUN_ID`, `engine FOLDER SOCKET`, `starter GGUF_DIR OUT_DIR` or `devices`."""
+    """Run `serve` (no word), `trainer RUN`, `spare`, `engine FOLDER SOCKET`, `starter GGUF OUT` or `devices`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("huey").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -22,6 +22,10 @@ def main(arguments: list[str]) -> int:
             from worker.trainer import main as train
 
             return train(run_id)
+        case ["spare"]:
+            from worker.trainer import spare
+
+            return spare()
         case ["engine", folder, socket_path]:
             from worker.engine import main as answer
 
@@ -37,7 +41,7 @@ def main(arguments: list[str]) -> int:
             return 0
         case _:
             sys.stderr.write(
-                "usage: python -m worker [trainer RUN | engine FOLDER SOCKET | starter IN OUT | devices]\n"
+                "usage: python -m worker [trainer RUN | spare | engine FOLDER SOCKET | starter IN OUT | devices]\n"
             )
             return 2
 

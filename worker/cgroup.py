@@ -1,6 +1,8 @@
-"""How often the kernel killed a process of ours for want of memory, as the control group counts it."""
+"""What the control group counts: how often the kernel killed a process of ours for want of memory, and what is left."""
 
 from pathlib import Path
+
+import psutil
 
 ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -27,3 +29,16 @@ def _count(path: Path) -> int | None:
         return int(pairs["oom_kill"])
     except (OSError, KeyError, ValueError):
         return None
+
+
+def free_memory(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int:
+    """Bytes that may still be taken: what the host has, or what the control group (version 2) leaves, if less."""
+    available = int(psutil.virtual_memory().available)
+    try:
+        groups = dict(line.split(":", 2)[1:] for line in membership.read_text().splitlines() if line.count(":") >= 2)
+        place = root / groups[""].lstrip("/")
+        limit, used = (int((place / name).read_text()) for name in ("memory.max", "memory.current"))
+        caches = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
+        return min(available, limit - used + int(caches["inactive_file"]))
+    except (OSError, KeyError, ValueError):  # no group, or one without a limit ("max")
+        return available

@@ -12,11 +12,11 @@ from typing import Any
 from huey.consumer import Consumer
 
 from studio.core import locks
-from studio.core.artifacts import read_json, write_json
+from studio.core.artifacts import write_json
 from studio.core.db import Database
 from studio.core.errors import BootRefused, DiskFull, StudioError
 from studio.core.failpoints import failpoint
-from studio.core.machine import processor_name, real_cores
+from studio.core.machine import measured, processor_name, real_cores
 from studio.core.migrate import open_records, prepare_data_dir
 from studio.core.queue import Bell
 from studio.core.settings import Settings
@@ -25,6 +25,7 @@ from studio.core.stores.line import TombstoneStore
 from studio.core.stores.machines import MachineStore
 from studio.core.use_cases.storage import finish_removals, sweep_folders
 from worker.keeper import EngineKeeper
+from worker.spare import SpareKeeper
 from worker.supervise import Supervisor, child_environment, lock_of_supervisor
 from worker.upkeep import Upkeep
 
@@ -48,7 +49,8 @@ def serve(settings: Settings) -> int:
     machines = MachineStore(supervisor.db)
     supervisor.recover()
     failpoint("worker.recovered")
-    measure(settings, supervisor, machines)
+    measuring = measure(settings, supervisor, machines)
+    spares = keep_spares(settings, supervisor, measuring)
     keeper = EngineKeeper(settings, machines, supervisor.host)
     bell = Bell(settings, on_runs=supervisor.dispatch, on_engine=keeper.wake)
     upkeep = Upkeep(settings, supervisor.db)
@@ -56,6 +58,7 @@ def serve(settings: Settings) -> int:
         _consume(supervisor, machines, keeper, bell, upkeep)
     finally:
         supervisor.leaving.set()
+        spares.stop()
         keeper.stop()
         upkeep.leave()
         machines.gone(supervisor.host)
@@ -79,6 +82,19 @@ def _consume(supervisor: Supervisor, machines: MachineStore, keeper: EngineKeepe
         sweep(supervisor, machines, bell, upkeep)
         supervisor.leaving.wait(SWEEP_SECONDS)
     consumer.stop(graceful=True)
+
+
+def keep_spares(settings: Settings, supervisor: Supervisor, measuring: threading.Thread | None) -> SpareKeeper:
+    """The keeper of the spare trainer, at work where it is set so; it waits for `measuring`, which it would disturb."""
+
+    def wanted() -> bool:
+        return not (measuring and measuring.is_alive()) and supervisor.has_time_for_spare()
+
+    spares = SpareKeeper(lambda: child_environment(settings), wanted, settings.spare_floor_bytes)
+    if settings.spare_trainer:
+        supervisor.spares = spares
+        spares.start()
+    return spares
 
 
 def tidy(supervisor: Supervisor) -> None:
@@ -106,15 +122,15 @@ def sweep(supervisor: Supervisor, machines: MachineStore, bell: Bell, upkeep: Up
         log.exception("sweep")
 
 
-def measure(settings: Settings, supervisor: Supervisor, machines: MachineStore) -> None:
+def measure(settings: Settings, supervisor: Supervisor, machines: MachineStore) -> threading.Thread | None:
     """Report what is known of this machine at once, and measure anew beside it: of each speed the best is kept.
+
+    Gives the thread that measures.
 
     A measurement beside a run or another program comes out low; the best of several starts is the machine's own.
     """
     path = settings.data_dir / "machine.json"
-    known: dict[str, Any] = read_json(path) or {}
-    if known.get("processor") != processor_name() or known.get("cores") != real_cores():
-        known = {}
+    known = measured(settings.data_dir)
     machines.report(supervisor.host, supervisor.worker_id, known)
 
     def again() -> None:
@@ -125,7 +141,9 @@ def measure(settings: Settings, supervisor: Supervisor, machines: MachineStore) 
             write_json(path, fresh)
             machines.report(supervisor.host, supervisor.worker_id, fresh)
 
-    threading.Thread(target=again, name="devices", daemon=True).start()
+    thread = threading.Thread(target=again, name="devices", daemon=True)
+    thread.start()
+    return thread
 
 
 def _devices(settings: Settings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import psutil
@@ -70,6 +71,14 @@ def matmul_speeds(device: str = "cpu", seconds: float = PROBE_SECONDS) -> dict[s
     return best
 
 
+def speeds_of(device: Device, known: dict[str, Any], threads: int) -> dict[str, float]:
+    """As `matmul_speeds`; what is `known` of this device with as many threads is not measured again."""
+    titles = [one.get("title") for one in known.get("devices", [])]
+    speeds: dict[str, float] = known.get("matmul", {})
+    is_known = titles[:1] == [device.title] and known.get("cores") == threads and set(speeds) >= set(DTYPES)
+    return speeds if is_known else matmul_speeds(device.name)
+
+
 def _speed(dtype: torch.dtype, device: torch.device, seconds: float) -> float:
     size = PROBE_SIZE.get(device.type, 512)
     left = torch.ones(size, size, dtype=dtype, device=device)
@@ -110,4 +119,5 @@ def facts() -> dict[str, Any]:
         "devices": [asdict(device) for device in found],
         "matmul": speeds,
         "dtype": fastest_dtype(speeds),
+        "flash_attention": find_spec("flash_attn") is not None,
     }

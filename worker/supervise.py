@@ -21,6 +21,7 @@ from studio.core.stores.claims import Claimed, ClaimLost, claim_run
 from studio.core.stores.line import LineStore
 from studio.core.stores.runs import Event, Run, RunStore
 from worker import cgroup
+from worker.spare import SpareKeeper
 from worker.verdicts import EXIT_CLAIM_LOST, Ended, Evidence, Verdict, judge
 from worker.watch import Trainer, watch
 
@@ -41,6 +42,8 @@ class Supervisor:
 
     trainer = (sys.executable, "-m", "worker", "trainer")  # the chaos tests put a faster one in its place
 
+    spares: SpareKeeper | None = None  # the worker puts its own in place
+
     def __init__(self, settings: Settings, db: Database, leaving: threading.Event) -> None:
         """`db` is at the newest schema; `leaving` is set when the worker ends."""
         self.settings, self.db, self.leaving = settings, db, leaving
@@ -52,6 +55,15 @@ class Supervisor:
     def next_run(self) -> str | None:
         """The run that could start now; None where none waits, or the disk is too full for any."""
         return self.line.next() if disk.has_room(self.settings) else None
+
+    def has_time_for_spare(self) -> bool:
+        """Whether a spare trainer may be started without slowing a run's start.
+
+        So it is where no run is at work or about to be, and where one is past its first step while another waits.
+        """
+        at_work = [self.runs.get(run_id, None) for run_id in tuple(self._watched)]
+        waits = self.next_run() is not None
+        return waits and all(run.first_step_at for run in at_work) if at_work else not waits
 
     def dispatch(self) -> None:
         """Work on queued runs, one after the other, as long as the device is free."""
@@ -87,11 +99,26 @@ class Supervisor:
             os.close(lock)
 
     def _spawn(self, run_id: str, claim: int, held: tuple[int, int]) -> Trainer:
-        """The trainer as a fresh process in its own session."""
+        """The trainer in its own session: the spare where there is one, else a fresh process."""
+        before = cgroup.oom_kills()
+        with self.artifacts.log_path(run_id).open("ab") as out:
+            spare = self.spares.hand_over(run_id, claim, (*held, out.fileno())) if self.spares else None
+            process, line = spare or self._fresh(run_id, claim, held, out.fileno())
+        trainer = Trainer(process, line, before)
+        failpoint("supervisor.spawned", run=run_id, claim=claim, trainer=process.pid)
+        try:
+            Claimed(self.db, run_id, claim).process(process.pid, trainer.started or 0.0)
+        except ClaimLost:
+            log.warning("run %s: its claim was gone at once", run_id)
+        return trainer
+
+    def _fresh(
+        self, run_id: str, claim: int, held: tuple[int, int], out: int
+    ) -> tuple["subprocess.Popen[bytes]", socket.socket]:
+        """A process and our end of its lifeline."""
         ours, its = socket.socketpair()
         ours.setblocking(False)
-        before = cgroup.oom_kills()
-        with its, self.artifacts.log_path(run_id).open("ab") as out:
+        with its:
             process = subprocess.Popen(
                 [*self.trainer, run_id],
                 stdin=subprocess.DEVNULL,
@@ -101,13 +128,7 @@ class Supervisor:
                 start_new_session=True,
                 pass_fds=(*held, its.fileno()),
             )
-        trainer = Trainer(process, ours, before)
-        failpoint("supervisor.spawned", run=run_id, claim=claim, trainer=process.pid)
-        try:
-            Claimed(self.db, run_id, claim).process(process.pid, trainer.started or 0.0)
-        except ClaimLost:
-            log.warning("run %s: its claim was gone at once", run_id)
-        return trainer
+        return process, ours
 
     def _finish(self, run_id: str, claim: int, trainer: Trainer) -> None:
         """Watch until the end, then judge."""

@@ -40,6 +40,16 @@ def room_words(settings: Settings) -> tuple[str, str] | None:
     return problem, f"Make room: queued runs begin by themselves when {amount(floor)} are free."
 
 
+def no_room_for(settings: Settings, number: int) -> tuple[str, str] | None:
+    """Problem and remedy where `number` more bytes do not fit above the floor; None where they do."""
+    free, floor = free_bytes(settings), settings.disk_floor_bytes
+    if number + floor <= free:
+        return None
+    left = amount(max(0, free - floor))
+    problem = f"{amount(number)} are to be fetched; {left} are free for it on the data folder's disk."
+    return problem, f"Free {amount(number + floor - free)}, or choose a smaller model."
+
+
 def amount(number: int) -> str:
     """Bytes as people read them."""
     return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number // MIB} MiB"

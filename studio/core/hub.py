@@ -1,20 +1,15 @@
-"""The Hugging Face Hub: what a model there consists of, and its files brought here. All that speaks HTTP to it.
+"""The Hugging Face Hub: where it is, how patiently it is asked, and its errors as sentences.
 
-Models never come with a token: the operator's own would fetch gated ones for everybody (a person's token for a dataset
-lives in the one process that fetches it, `studio.fetching`). Every call names a pinned commit, waits
-a bounded time, and tries again with growing pauses where the Hub is only busy.
+The operator's own token would open gated models for everybody, so it is never sent; a person's lives only in the one
+process that fetches with it, `studio.fetching`.
 """
 
 import errno
-import glob
-import hashlib
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TypeVar
 
 # Read by huggingface_hub when it is imported, so they stand before that import and nowhere else.
@@ -22,7 +17,6 @@ os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     FileMetadataError,
@@ -37,7 +31,6 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from studio.core.artifacts import folder_bytes
 from studio.core.errors import Refused, StudioError, Unavailable
 
 PUBLIC = "https://huggingface.co"
@@ -52,6 +45,20 @@ class HubUnreachable(Unavailable):
     """The Hub does not answer now. `reason` is the code that a run fails with."""
 
     reason = "hub_unreachable"
+
+
+class NoModel(Refused):
+    """No model of this name that anybody may know of: there is none, or it is private."""
+
+    reason = "no_model"
+
+
+class GatedModel(Refused):
+    """The owner of a model gives it only to people who agreed on its `page`, and this one did not, or not any more."""
+
+    reason = "gated_model"
+    page = ""
+    about: object = None  # what is known of it all the same: a `HubModel`
 
 
 @dataclass(frozen=True)
@@ -83,18 +90,6 @@ class Subject:
         return "Upload a file instead." if self.noun == "dataset" else "Choose a model on this machine."
 
 
-@dataclass(frozen=True)
-class HubModel:
-    """A model on the Hub at one commit. `files`: names to sizes in bytes; `hashes`: sha256 of the large ones."""
-
-    repo: str
-    commit: str
-    files: Mapping[str, int]
-    hashes: Mapping[str, str] = field(default_factory=dict)
-    parameters: int = 0
-    licence: str = ""
-
-
 def is_hub_id(text: str) -> bool:
     """Whether `text` has the shape `owner/name` of an exact Hub id."""
     if text.count("/") != 1:
@@ -104,105 +99,6 @@ def is_hub_id(text: str) -> bool:
     except HFValidationError:
         return False
     return True
-
-
-def ask(repo: str, revision: str, *, timeout: float = 10, pauses: tuple[float, ...] = PAUSES[:1]) -> HubModel:
-    """What `repo` is at `revision` (branch, tag or commit), with the commit pinned; `timeout` in seconds for each try.
-
-    Refused where there is no such model or revision, or where it is gated; HubUnreachable where nobody answers.
-    """
-    api = HfApi(endpoint=endpoint(), token=False)
-
-    def once() -> HubModel:
-        info = api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout, token=False)
-        if info.gated:
-            raise gated(Subject(repo, revision))
-        siblings = info.siblings or []
-        hashes = {s.rfilename: s.lfs.sha256 for s in siblings if s.lfs}
-        files = {s.rfilename: s.size or 0 for s in siblings}
-        total = info.safetensors.total if info.safetensors else 0
-        licence = next((tag.partition(":")[2] for tag in info.tags or [] if tag.startswith("license:")), "")
-        return HubModel(info.id or repo, str(info.sha), files, hashes, total, licence)
-
-    return _patiently(once, repo, revision, pauses)
-
-
-def small_files(model: HubModel, names: list[str], settings_hub: Path) -> Path:
-    """The snapshot folder in the cache `settings_hub`, with at least `names` in it (each fetched where it is not)."""
-
-    def once() -> Path:
-        paths = [
-            hf_hub_download(
-                model.repo, name, revision=model.commit, cache_dir=settings_hub, endpoint=endpoint(), token=False
-            )
-            for name in names
-        ]
-        return Path(paths[0]).parent
-
-    return _patiently(once, model.repo, model.commit, PAUSES[:1])
-
-
-def download(
-    model: HubModel, names: list[str], on_progress: OnProgress, *, cache: Path | None = None, into: Path | None = None
-) -> Path:
-    """Bring `names` of `model` here, to the Hub cache `cache` or plainly into the folder `into`; gives the folder.
-
-    Every file's size and, where the Hub tells it, hash is checked afterwards. `on_progress` is called in this thread
-    with the share of bytes; what it raises ends the wait (the transfer itself ends with the process).
-    """
-    total = sum(model.files[name] for name in names)
-    watched = into or (cache or Path()) / f"models--{model.repo.replace('/', '--')}"
-    before = 0 if into else folder_bytes(watched)
-
-    def once() -> Path:
-        folder = snapshot_download(
-            model.repo, revision=model.commit, cache_dir=cache, local_dir=into, endpoint=endpoint(), token=False,
-            allow_patterns=[glob.escape(name) for name in names], max_workers=4,
-        )  # fmt: skip
-        _check_files(model, names, Path(folder))
-        return Path(folder)
-
-    def tell() -> None:
-        came = min(total, max(0, folder_bytes(watched) - before))
-        on_progress(came / max(1, total), f"{came / 1e6:,.0f} of {total / 1e6:,.0f} MB from the Hub")
-
-    return _watched(lambda: _patiently(once, model.repo, model.commit, PAUSES), tell)
-
-
-def _check_files(model: HubModel, names: list[str], folder: Path) -> None:
-    """Refuse a file of the wrong length or hash, and take it away, so that the next try fetches it again."""
-    for name in names:
-        path = folder / name
-        right = path.is_file() and path.stat().st_size == model.files[name]
-        if right and name in model.hashes:
-            with path.open("rb") as source:
-                right = hashlib.file_digest(source, "sha256").hexdigest() == model.hashes[name]
-        if not right:
-            path.resolve().unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            raise HubUnreachable(f"The file {name!r} of {model.repo!r} arrived damaged.", "Try again.")
-
-
-def _watched(call: Callable[[], T], tell: Callable[[], None]) -> T:
-    """`call` in a thread of its own, `tell` here every quarter of a second until it is done."""
-    done: list[T] = []
-    failed: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            done.append(call())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=body, name="hub-download", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        tell()
-        thread.join(POLL_SECONDS)
-    if failed:
-        raise failed[0]
-    tell()
-    return done[0]
 
 
 def patiently(call: Callable[[], T], subject: Subject, pauses: tuple[float, ...]) -> T:
@@ -218,10 +114,6 @@ def patiently(call: Callable[[], T], subject: Subject, pauses: tuple[float, ...]
                 raise
             time.sleep(pause)
     raise AssertionError("the last pause is None")
-
-
-def _patiently(call: Callable[[], T], repo: str, revision: str, pauses: tuple[float, ...]) -> T:
-    return patiently(call, Subject(repo, revision), pauses)
 
 
 @contextmanager
@@ -255,9 +147,9 @@ def _foreign(error: Exception, subject: Subject) -> StudioError:
     """An HTTP or system error as ours: who is at fault decides whether trying again may help."""
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
-        if status in {401, 403} and subject.noun == "dataset":
+        if status in {401, 403}:
             return Refused(
-                f"The Hub does not let this token read the dataset {subject.repo!r}.",
+                f"The Hub does not let this token read the {subject.noun} {subject.repo!r}.",
                 "Copy it again, or make one with the right to read, at huggingface.co/settings/tokens.",
                 field="token",
             )
@@ -285,25 +177,27 @@ def _unknown(subject: Subject) -> Refused:
     )
 
 
-def no_model(name: str, where: str = "") -> Refused:
-    """The refusal of a name that means nothing; `where` follows it (" on the Hub")."""
-    return Refused(
-        f"No model called {name[:200]!r}{where}.",
-        "Choose the starter model, a folder on this machine, or an exact Hub id such as owner/name.",
-        field="base.repo",
-    )
+def no_model(name: str, where: str = "", near: Sequence[str] = ()) -> NoModel:
+    """The refusal of a name that means nothing; `where` follows it (" on the Hub"), `near` are names like it."""
+    remedy = "Choose the starter model, a folder on this machine, or an exact Hub id such as owner/name."
+    if near:
+        *others, last = near
+        remedy = f"Did you mean {' or '.join([', '.join(others), last] if others else [last])}?"
+    return NoModel(f"No model called {name[:200]!r}{where}.", remedy, field="base.repo")
 
 
-def gated(subject: Subject) -> Refused:
+def gated(subject: Subject, about: object = None) -> Refused:
     """The refusal of what its owner gives only to people who agreed; the page to agree on stands in it."""
-    remedy = "Choose an open model, or download it yourself and give its folder."
+    problem = f"The {subject.noun} {subject.repo!r} is gated: its owner asks for an agreement first ({subject.page})."
     if subject.noun == "dataset":
-        remedy = "Agree on that page, then give a token of your account that may read it."
-    return Refused(
-        f"The {subject.noun} {subject.repo!r} is gated: its owner asks for an agreement first ({subject.page}).",
-        remedy,
-        field="token" if subject.noun == "dataset" else subject.field,
+        return Refused(
+            problem, "Agree on that page, then give a token of your account that may read it.", field="token"
+        )
+    closed = GatedModel(
+        problem, "Agree on that page, then fetch it with a token of your account, or choose another.", field="base.repo"
     )
+    closed.page, closed.about = subject.page, about
+    return closed
 
 
 def is_offline() -> bool:

@@ -4,8 +4,6 @@
 network nor token and does the parsing. This process only passes names, numbers and places between them.
 """
 
-import logging
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,21 +15,15 @@ from huggingface_hub.utils import validate_repo_id
 
 from studio.core import hub, reader
 from studio.core.artifacts import Artifacts
-from studio.core.child import as_error, end, start, talk
-from studio.core.errors import Refused, StudioError, Unavailable
+from studio.core.errors import Refused
 from studio.core.formats import split_of
-from studio.core.hub import HubUnreachable, OnProgress
+from studio.core.hub import OnProgress, Subject
+from studio.core.hub_child import HubChild, checked_token
 from studio.core.settings import Settings
-
-log = logging.getLogger(__name__)
 
 _FIRST = 1 << 20
 _ROUNDS = 6
 _SLACK = 16 << 20
-_PASSED_ON = (
-    "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy",
-    "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
-)  # fmt: skip
 _PREFIXES = ("https://huggingface.co/datasets/", "huggingface.co/datasets/", "hf.co/datasets/", "datasets/")
 
 
@@ -118,14 +110,6 @@ def repo_in(text: str) -> str:
     return name
 
 
-def checked_token(token: str | None) -> str | None:
-    """`token` without spaces around it; None where it is empty. Raises `Refused`, which does not repeat it."""
-    text = (token or "").strip()
-    if not text.isascii() or not text.isprintable() or " " in text or len(text) > 300:
-        raise Refused("This is no token of the Hub.", "Copy it from huggingface.co/settings/tokens.", field="token")
-    return text or None
-
-
 def look(settings: Settings, repo: str, revision: str = "main", token: str | None = None) -> HubDataset:
     """What `repo` is at `revision`, with the commit pinned. `token` is used for this and kept nowhere.
 
@@ -135,7 +119,7 @@ def look(settings: Settings, repo: str, revision: str = "main", token: str | Non
     repo = repo_in(repo)
     with _scratch(settings) as folder:
         listing = Path(folder) / "listing.json"
-        network = _Network(repo, revision, checked_token(token), hub.PAUSES[:1])
+        network = HubChild(Subject(repo, revision, "dataset"), checked_token(token), hub.PAUSES[:1])
         found = network.ask({"do": "list", "out": str(listing)}, 256 << 20)
         parts = reader.ask({"do": "splits", "source": str(listing), "name": found["repo"]}, settings)
     files, base = found["files"], f"{hub.endpoint()}/datasets/{found['repo']}/resolve/{found['commit']}"
@@ -168,7 +152,7 @@ def first_rows(settings: Settings, dataset: HubDataset, file: Remote, token: str
 
     Raises `Refused` where it is damaged or its first row is too long.
     """
-    network = _Network(dataset.repo, dataset.commit, checked_token(token), hub.PAUSES[:1])
+    network = HubChild(_subject(dataset), checked_token(token), hub.PAUSES[:1])
     footer = file.path.lower().endswith(".parquet")
     need = [(max(0, file.size - _FIRST // 16), file.size) if footer else (0, min(_FIRST, file.size))]
     have: list[tuple[int, int]] = []
@@ -215,8 +199,12 @@ def fetch(
         for name, file in files.items()
     ]
     largest = max(file.size for file in files.values())
-    network = _Network(dataset.repo, dataset.commit, checked_token(token), hub.PAUSES)
+    network = HubChild(_subject(dataset), checked_token(token), hub.PAUSES)
     network.ask({"do": "whole", "files": wanted, "out": str(into)}, largest + _SLACK, on_progress)
+
+
+def _subject(dataset: HubDataset) -> Subject:
+    return Subject(dataset.repo, dataset.commit, "dataset")
 
 
 def _size_words(number: int) -> str:
@@ -241,43 +229,3 @@ def _scratch(settings: Settings) -> "tempfile.TemporaryDirectory[str]":
     home = Artifacts(settings.data_dir).upload_dir()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     return tempfile.TemporaryDirectory(prefix=".hub-", dir=home)
-
-
-@dataclass(frozen=True)
-class _Network:
-    """The fetching process for one dataset. The token goes to it on standard input, and nowhere else."""
-
-    repo: str
-    revision: str
-    token: str | None = field(repr=False)
-    pauses: tuple[float, ...] = ()
-
-    def ask(self, request: dict[str, Any], file_bytes: int, on_progress: OnProgress | None = None) -> dict[str, Any]:
-        """Its answer. Raises `StudioError` with its sentence, and whatever `on_progress` raises."""
-        if hub.is_offline():
-            raise hub.offline(hub.Subject(self.repo, self.revision, "dataset"))
-        whole = {**request, "repo": self.repo, "revision": self.revision, "token": self.token,
-                 "pauses": self.pauses, "file_bytes": file_bytes}  # fmt: skip
-        with tempfile.TemporaryFile() as errors:
-            child = start("studio.fetching", errors, _environment())
-            try:
-                last = talk(child, whole, on_progress)
-            finally:
-                end(child)
-            if "result" in last:
-                return dict(last["result"])
-            if "error" in last:
-                raise _as_error(last["error"])
-            errors.seek(0)
-            log.error("the fetching process died with %s: %s", child.returncode, errors.read()[-4000:].decode())
-        raise Unavailable("The dataset could not be fetched.", "Try again.")
-
-
-def _environment() -> dict[str, str]:
-    return {"HF_HUB_DISABLE_XET": "1", **{name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
-
-
-def _as_error(error: dict[str, Any]) -> StudioError:
-    if error.get("reason") == HubUnreachable.reason:
-        return HubUnreachable(error["problem"], error.get("remedy", ""))
-    return as_error(error)

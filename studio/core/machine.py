@@ -5,8 +5,11 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+from studio.core.artifacts import read_json
 
 
 @functools.cache
@@ -23,6 +26,13 @@ def real_cores() -> int:
     """Cores that this process may use, without hyper-threads where the machine says which are."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(allowed, psutil.cpu_count(logical=False) or allowed)
+
+
+def measured(data_dir: Path) -> dict[str, Any]:
+    """What a worker measured of this very machine (`machine.json`); empty where it was another one, or none did."""
+    known: dict[str, Any] = read_json(data_dir / "machine.json") or {}
+    is_this = (known.get("processor"), known.get("cores")) == (processor_name(), real_cores())
+    return known if is_this else {}
 
 
 @dataclass(frozen=True)

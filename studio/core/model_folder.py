@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from studio.core.architectures import causal_models
 from studio.core.errors import Refused
 from studio.core.model_build import Build, Shape, build_of, first_count, is_of_first_block
+from studio.core.model_checks import check_architecture, check_build, check_texts, refused
 
 CONFIG_LIMIT = 1_000_000
 TOKENIZER_CONFIG_LIMIT = 8_000_000
@@ -51,6 +53,7 @@ class Inspected:
     texts: tuple[str, ...]
     block: tuple[str, ...]
     build: Build
+    has_template: bool
 
     @property
     def names(self) -> list[str]:
@@ -63,22 +66,27 @@ def files_of(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
 
 
+def small_names(files: Mapping[str, int]) -> list[str]:
+    """The files that the checks read, where they are not too large; the tokenizer itself is large and comes later."""
+    return [name for name, most in LIMITS.items() if name != "tokenizer.json" and 0 <= files.get(name, -1) <= most]
+
+
 def check_names(files: Mapping[str, int], name: str) -> None:
     """Refuse what can be told from names and sizes alone: strange paths, pickles only, missing or huge small files."""
     if any(PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\\" in file for file in files):
-        raise _refused(name, "holds files with paths that lead outside of it")
+        raise refused(name, "holds files with paths that lead outside of it")
     if "config.json" not in files and "adapter_config.json" in files:
-        raise _refused(name, "is an adapter, not a base model", "Choose the model that it was trained on.")
+        raise refused(name, "is an adapter, not a base model", "Choose the model that it was trained on.")
     if WEIGHTS not in files and INDEX not in files:
         if any(file.endswith(PICKLES) for file in files):
-            raise _refused(name, "has its weights only as pickles, which can run code", "Choose one with safetensors.")
-        raise _refused(name, "has no safetensors weights", f"It needs {WEIGHTS}, or an index with its parts.")
+            raise refused(name, "has its weights only as pickles, which can run code", "Choose one with safetensors.")
+        raise refused(name, "has no safetensors weights", f"It needs {WEIGHTS}, or an index with its parts.")
     missing = [file for file in NEEDED if file not in files]
     if missing:
-        raise _refused(name, f"has no {missing[0]}", "Choose a model that was saved whole with transformers.")
+        raise refused(name, f"has no {missing[0]}", "Choose a model that was saved whole with transformers.")
     for file, limit in LIMITS.items():
         if files.get(file, 0) > limit:
-            raise _refused(name, f"has a {file} of {files[file] / 1e6:,.0f} MB; {limit / 1e6:,.0f} MB is the limit")
+            raise refused(name, f"has a {file} of {files[file] / 1e6:,.0f} MB; {limit / 1e6:,.0f} MB is the limit")
 
 
 def inspect(folder: Path, files: Mapping[str, int], name: str, headers: Mapping[str, Shape] | None = None) -> Inspected:
@@ -88,11 +96,12 @@ def inspect(folder: Path, files: Mapping[str, int], name: str, headers: Mapping[
     Refused with a sentence for everything that can not be trained here.
     """
     check_names(files, name)
+    if (folder / "adapter_config.json").is_file():  # transformers would load the model that it names instead
+        raise refused(name, "holds an adapter beside its weights", "Take the adapter's files out of the folder.")
     config = read_object(folder / "config.json", CONFIG_LIMIT, name)
     tokenizer = read_object(folder / "tokenizer_config.json", TOKENIZER_CONFIG_LIMIT, name)
-    architecture = _check_config(config, tokenizer, name)
-    if not has_template(tokenizer, files):
-        raise _refused(name, "has no chat template: it is a base model", "Choose its instruct or chat variant.")
+    check_texts(config, tokenizer, name)
+    architecture = check_architecture(config, causal_models(), name)
     index = {} if WEIGHTS in files else _index(folder, files, name)
     weights = tuple(sorted(set(index.values()))) or (WEIGHTS,)
     texts = tuple(
@@ -101,6 +110,7 @@ def inspect(folder: Path, files: Mapping[str, int], name: str, headers: Mapping[
     shapes = _shapes(folder, weights)
     seen = shapes or headers or {}
     build = build_of(config, [*seen, *index], seen, sum(files[part] for part in weights))
+    check_build(build, {**dict.fromkeys(index), **seen}, seen, name)
     return Inspected(
         architecture,
         first_count(config, "max_position_embeddings", "n_positions"),
@@ -111,6 +121,7 @@ def inspect(folder: Path, files: Mapping[str, int], name: str, headers: Mapping[
         texts,
         tuple(sorted({part for tensor, part in index.items() if is_of_first_block(tensor)})) or weights[:1],
         build,
+        has_template(tokenizer, files),
     )
 
 
@@ -118,14 +129,14 @@ def read_object(path: Path, limit: int, name: str) -> dict[str, Any]:
     """The JSON object in `path`, refused above `limit` bytes, when nested too deep, or when it is not an object."""
     try:
         if not path.is_file() or path.stat().st_size > limit:
-            raise _refused(name, f"has no readable {path.name}")
+            raise refused(name, f"has no readable {path.name}")
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise _refused(name, f"has a {path.name} that is not JSON") from error
+        raise refused(name, f"has a {path.name} that is not JSON") from error
     except OSError as error:
-        raise _refused(name, f"has a {path.name} that can not be read") from error
+        raise refused(name, f"has a {path.name} that can not be read") from error
     if not isinstance(value, dict):
-        raise _refused(name, f"has a {path.name} that is not a JSON object")
+        raise refused(name, f"has a {path.name} that is not a JSON object")
     return value
 
 
@@ -134,30 +145,13 @@ def has_template(tokenizer: Mapping[str, Any], files: Mapping[str, int]) -> bool
     return "chat_template.jinja" in files or "chat_template.json" in files or bool(tokenizer.get("chat_template"))
 
 
-def _check_config(config: Mapping[str, Any], tokenizer: Mapping[str, Any], name: str) -> str:
-    """The architecture; Refused for code of its own, quantised weights, and models that are not chat models."""
-    if "auto_map" in config or "auto_map" in tokenizer:
-        raise _refused(name, "brings code of its own to run", "Choose a model that transformers knows itself.")
-    attention = (value for key, value in config.items() if key.endswith("attn_implementation"))
-    if any("/" in str(value) for value in attention):
-        raise _refused(name, "asks for a kernel with code from a hub", "Choose a model without one.")
-    if config.get("quantization_config"):
-        raise _refused(name, "has quantised weights", "Choose the variant that is not quantised.")
-    named = config.get("architectures")
-    architecture = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
-    if not architecture.endswith("ForCausalLM"):
-        seen = f"its architecture is {architecture[:80]!r}" if architecture else "its config.json names no architecture"
-        raise _refused(name, f"is not a language model for chat: {seen}", "Choose one whose name ends in ForCausalLM.")
-    return architecture
-
-
 def _index(folder: Path, files: Mapping[str, int], name: str) -> dict[str, str]:
     """Every tensor of a model in parts, to the safetensors file that holds it."""
     index = read_object(folder / INDEX, INDEX_LIMIT, name).get("weight_map")
     found = {tensor: str(part) for tensor, part in index.items()} if isinstance(index, dict) else {}
     parts = set(found.values())
     if not parts or any(part not in files or "/" in part or not part.endswith(".safetensors") for part in parts):
-        raise _refused(name, "is not whole: its index names parts that are not there", "Download it again.")
+        raise refused(name, "is not whole: its index names parts that are not there", "Download it again.")
     return found
 
 
@@ -193,7 +187,3 @@ def tensor_shapes(path: Path) -> dict[str, Shape]:
     if path.stat().st_size != end:
         raise Refused(f"The weights in {path.name!r} are cut off.", "Download them again.", field="base.repo")
     return shapes
-
-
-def _refused(name: str, problem: str, remedy: str = "Choose another model.") -> Refused:
-    return Refused(f"The model {name[:200]!r} {problem}.", remedy, field="base.repo")

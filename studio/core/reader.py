@@ -37,7 +37,7 @@ _ENVIRONMENT = {
 
 
 def ask(request: dict[str, Any], settings: Settings, on_progress: Progress | None = None) -> dict[str, Any]:
-    """The result of `request` (`do`: inspect, import, preview or count; see `studio.importing`).
+    """The result of `request` (`do`: inspect, import, preview, count or model; see `studio.importing`).
 
     `on_progress` gets a share from 0 to 1 and words; where it raises, the child is ended and the error goes on. Raises
     `StudioError` with the child's sentence, or with one about memory or time where it was ended.
@@ -95,7 +95,7 @@ def _limits(request: dict[str, Any], settings: Settings) -> dict[str, int]:
 def _size(part: dict[str, Any]) -> int:
     """Bytes of the file in question; 0 where it is gone, which the child will say."""
     try:
-        return Path(part.get("source") or part["data"]).stat().st_size
+        return Path(part.get("source") or part.get("data") or part["model"]).stat().st_size
     except OSError:
         return 0
 
@@ -108,13 +108,14 @@ def _too_late(late: Event, child: Child) -> None:
 def _death(code: int, late: bool, request: dict[str, Any], limits: dict[str, int], errors: IO[bytes]) -> StudioError:
     """What a person is told of a child that died."""
     name = shown_name(str(request.get("name") or "This"))
+    smaller = ANOTHER_MODEL if request["do"] == "model" else "Split it into smaller files."
     if code == -signal.SIGPROF:
         return Refused(UNSAFE, ANOTHER_MODEL)
     if late or code == -signal.SIGXCPU:
-        return Refused(f"{name} took longer than {limits['cpu_seconds']} s to read.", "Split it into smaller files.")
+        return Refused(f"{name} took longer than {limits['cpu_seconds']} s to read.", smaller)
     if code in (-signal.SIGKILL, -signal.SIGABRT):
         gib = limits["memory_bytes"] / GIB
-        return Refused(f"{name} needs more than {gib:.1f} GiB to read.", "Split it into smaller files.")
+        return Refused(f"{name} needs more than {gib:.1f} GiB to read.", smaller)
     errors.seek(0)
     log.error("the importing process died with %s: %s", code, errors.read()[-4000:].decode(errors="replace"))
     return Refused(f"{name} could not be read.", "Check that it opens elsewhere, or choose another file.")

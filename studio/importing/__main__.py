@@ -45,7 +45,12 @@ def answer(request: dict[str, Any], channel: Seldom, limits: Limits) -> dict[str
         from studio.importing import heads, splits
 
         return heads.first_rows(request) if what == "head" else splits.splits(Path(request["source"]), request["name"])
-    data, model = Path(request["data"]), Path(request["model"])
+    model = Path(request["model"])
+    if what == "model":
+        from studio.importing import model_check
+
+        return model_check.check(model, str(request["template"]))
+    data = Path(request["data"])
     if what == "preview":
         from studio.importing import seen
 

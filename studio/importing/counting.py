@@ -7,6 +7,7 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
+from studio.core.chat_templates import AUTO
 from studio.core.child import Progress
 from studio.core.data_file import DataFile
 from studio.core.errors import Refused
@@ -83,7 +84,7 @@ def count(data: Path, model: Path, wishes: Mapping[str, Any], progress: Progress
     examples, an even part of them is counted and sums are scaled; `counted` says how many. Raises `Refused` where the
     template refuses every example.
     """
-    chat = load_chat(model)
+    chat = load_chat(model, str(wishes.get("template", AUTO)))
     with DataFile(data) as file:
         total, splits = len(file), file.column("split")
         held = file.held_out(float(wishes.get("eval_share", 0)), int(wishes.get("seed", 0)))

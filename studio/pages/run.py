@@ -6,29 +6,33 @@ from typing import Any
 
 import gradio as gr
 
+from studio.core.alarms import Alarm, alarms
 from studio.core.artifacts import new_id
 from studio.core.errors import NotFound
 from studio.core.services import Services
+from studio.core.states import ENDED
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import Event, Run
-from studio.core.stores.series import MetricStore, Series
+from studio.core.stores.series import MetricStore, Sample, Series
 from studio.core.use_cases.line import WAITING
 from studio.core.use_cases.storage import Storage, of_run
 from studio.shell.session import owner_of
-from studio.ui import live, run_facts, run_view
+from studio.ui import live, run_curves, run_facts, run_view
 from studio.ui.frame import QUIET, page
 from studio.ui.line_view import Line, waiting_note
-from studio.ui.markup import Markup, card, empty, head, html, link_button
+from studio.ui.markup import NOTHING, Markup, card, empty, head, html, link_button
 from studio.ui.notices import with_note
 from studio.ui.run_buttons import Boxes, DiskCard, RunButtons
+from studio.ui.samples_view import samples_card
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The series of a run, and the charts drawn from them."""
+    """The series of a run, the charts drawn from them, and what they say."""
 
     series: dict[str, Series]
-    charts: tuple[Markup, Markup, Markup]
+    charts: tuple[Markup, Markup]
+    alarms: list[Alarm]
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Seen:
     line: Line
     events: list[Event]
     curves: Curves
+    samples: dict[int, list[Sample]]
     dataset: DatasetVersion | None
     memory: tuple[int, int]
     has_adapter: bool
@@ -46,6 +51,12 @@ class Seen:
     worker_here: bool
     room: tuple[str, str] | None
     log: str
+
+    @property
+    def alarm_kinds(self) -> list[str]:
+        """What its curves say, and what its trainer said of the examples."""
+        told = ["no_end"] if any(event.kind == run_curves.SAID_BY_TRAINER for event in self.events) else []
+        return [*(one.kind for one in self.curves.alarms), *told]
 
 
 def look(services: Services, owner: str, run_id: str) -> Seen:
@@ -56,7 +67,8 @@ def look(services: Services, owner: str, run_id: str) -> Seen:
         run=run,
         line=live.line(services, services.runs.of(owner) if run.state in WAITING else []),
         events=services.runs.events(run.id, owner),
-        curves=curves_of(services.metrics, run.id, float(run.steps) if run.is_live else 0.0, newest),
+        curves=curves_of(services.metrics, run.id, (run.steps, run.is_live, run.state in ENDED), newest),
+        samples=services.metrics.samples(run.id),
         dataset=dataset_of(services, run),
         memory=live.memory_of(services, run),
         has_adapter=(services.artifacts.adapter_dir(run.id) / "adapter_model.safetensors").is_file(),
@@ -68,11 +80,15 @@ def look(services: Services, owner: str, run_id: str) -> Seen:
 
 
 @lru_cache(maxsize=16)
-def curves_of(metrics: MetricStore, run_id: str, end: float, newest: tuple[Any, ...]) -> Curves:
-    """Read and drawn once for all pages, until `newest` (the claim, the step and the last values) is another."""
+def curves_of(metrics: MetricStore, run_id: str, at: tuple[int, bool, bool], newest: tuple[Any, ...]) -> Curves:
+    """Read and drawn once for all pages, until `newest` (the claim, the step and the last values) is another.
+
+    `at`: the run's steps in all, whether it is live, whether it has ended.
+    """
     del newest
-    series = metrics.series(run_id, run_view.METRICS, 600)
-    return Curves(series, run_view.charts(series, end))
+    steps, live_now, ended = at
+    series = metrics.series(run_id, run_curves.METRICS, 600)
+    return Curves(series, run_curves.charts(series, float(steps) if live_now else 0.0), alarms(series, steps, ended))
 
 
 def dataset_of(services: Services, run: Run) -> DatasetVersion | None:
@@ -89,9 +105,11 @@ def drawn(seen: Seen) -> list[Any]:
     return [
         run_view.run_head(run, seen.line),
         run_view.run_links(run, seen.has_adapter, bool(seen.log)),
-        *RunButtons.drawn(run, seen.line),
-        live.shown(now_words(seen)),
-        *seen.curves.charts,
+        *RunButtons.drawn(run, seen.line, seen.alarm_kinds),
+        live.shown(now_words(seen) + alarm_words(seen)),
+        seen.curves.charts[0],
+        live.shown(samples_card(seen.samples)),
+        seen.curves.charts[1],
         run_view.timeline(seen.events),
         run_facts.settings_card(run, seen.dataset, seen.log),
         *DiskCard.drawn(run, seen.storage),
@@ -109,6 +127,14 @@ def now_words(seen: Seen) -> Markup:
     else:
         words = run_view.outcome(run, seen.has_adapter)
     return words + (run_view.ended_figures(run, series["eval_loss"]) if run.started_at else Markup(""))
+
+
+def alarm_words(seen: Seen) -> Markup:
+    """What the curves say; a run that failed for it has said so already."""
+    run = seen.run
+    if run.state == "queued" or run.reason in ("diverged", "nothing_learnt"):
+        return NOTHING
+    return run_curves.alarm_notes(seen.curves.alarms, seen.events)
 
 
 def missing(run_id: str) -> Markup:
@@ -129,14 +155,13 @@ class Layout:
         with gr.Row(elem_classes="ts-split"):
             with gr.Column(scale=2, elem_classes="ts-stack"):
                 now, loss = html(), card()
-                with gr.Row(elem_classes="ts-split"):
-                    rate, speed = card(min_width=260), card(min_width=260)
-                answers = html(visible=False)
+                samples, small, answers = html(visible=False), card(), html(visible=False)
             with gr.Column(scale=1, min_width=280, elem_classes="ts-stack"):
                 events, settings = card(), card()
                 self.disk = DiskCard()
         first = [top, self.buttons.links, *self.buttons.places]
-        self.places: list[Any] = [*first, now, loss, rate, speed, events, settings, *self.disk.places, answers]
+        curves = [loss, samples, small]
+        self.places: list[Any] = [*first, now, *curves, events, settings, *self.disk.places, answers]
 
 
 def draw(studio: gr.Blocks, services: Services) -> None:

@@ -23,11 +23,12 @@ MOST_ROWS = 12
 
 @dataclass(frozen=True)
 class Line:
-    """One series: (step, value) in order of steps. "s2" is dashed with dots, "s1 raw" thin; nameless is drawn only."""
+    """One series: (step, value) in order of steps. "s2" is dashed with dots (for few points), "s3" plain in another
+    colour, "s1 raw" thin; nameless is drawn only."""
 
     name: str
     points: Sequence[Point]
-    kind: Literal["s1", "s2", "s1 raw"] = "s1"
+    kind: Literal["s1", "s2", "s3", "s1 raw"] = "s1"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """What a person can do to a run on its page: buttons that stand where they help, and what they do."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from studio.core.alarms import CURVES, alarms
 from studio.core.remedies import Change, change_for
 from studio.core.services import Services
 from studio.core.states import ENDED
@@ -65,12 +66,16 @@ class RunButtons:
         self.places: list[Any] = [self.mended, self.again, *moves, self.delete]
 
     @staticmethod
-    def drawn(run: Run, line: Line) -> list[Any]:
-        """Which buttons stand there, in the order of `places`."""
-        change, waits, ended = change_of(run), run.state in WAITING, run.state in ENDED
+    def drawn(run: Run, line: Line, alarms: Sequence[str] = ()) -> list[Any]:
+        """Which buttons stand there, in the order of `places`. `alarms` are the kinds of what the curves say."""
+        change, waits, ended = change_of(run, alarms), run.state in WAITING, run.state in ENDED
         place = line.place(run)
         return [
-            gr.update(visible=change is not None, value=f"Retry with {change.words}" if change else "Retry"),
+            gr.update(
+                visible=change is not None,
+                value=f"Retry with {change.words}" if change else "Retry",
+                variant="primary" if run.state == "failed" else "secondary",
+            ),
             gr.update(visible=run.state in ("failed", "stopped")),
             gr.update(visible=not ended and run.state != "stopping"),
             gr.update(visible=waits and place not in (None, 1)),
@@ -129,9 +134,17 @@ class DiskCard:
         return self.clean.click(acted(services, clean_checkpoints), boxes.run, said, **QUIET)
 
 
-def change_of(run: Run) -> Change | None:
-    """What one click changes so that a failed run may succeed; None where nothing of its config would help."""
-    return change_for(run.reason, run.config) if run.state == "failed" else None
+def change_of(run: Run, alarms: Sequence[str] = ()) -> Change | None:
+    """What one click changes so that a run which failed, or ended with an alarm, may do better; None where nothing."""
+    reasons = [run.reason] if run.state == "failed" else list(alarms) if run.state in ENDED else []
+    return next((change for reason in reasons if (change := change_for(reason, run.config))), None)
+
+
+def alarms_of(services: Services, run: Run) -> list[str]:
+    """The kinds of what a run's curves say, and of what its trainer said of the examples."""
+    found = [one.kind for one in alarms(services.metrics.series(run.id, CURVES), run.steps, run.state in ENDED)]
+    told = (event.kind.partition(":")[2] for event in services.runs.events(run.id, run.owner))
+    return [*found, *(kind for kind in told if kind == "no_end")]
 
 
 def acted(services: Services, act: Do) -> Callable[..., Any]:
@@ -150,7 +163,8 @@ def retried(services: Services, changed: bool) -> Callable[..., Any]:
     def handler(run_id: str, key: str, request: gr.Request) -> list[Any]:
         owner = owner_of(request)
         try:
-            change = change_of(services.runs.get(run_id, owner)) if changed else None
+            run = services.runs.get(run_id, owner)
+            change = change_of(run, alarms_of(services, run)) if changed else None
             token = hashlib.sha256(f"{key} {run_id} {changed}".encode()).hexdigest()[:32] if key else None
             new = retry_run(services, owner, run_id, token, change.config if change else None)
         except Exception as error:  # the door of a page: nothing may pass it unsaid

@@ -6,16 +6,15 @@ from urllib.parse import quote
 from studio.core.stores.runs import Event, Run
 from studio.core.stores.series import Series
 from studio.ui import live
-from studio.ui.charts import Line as Curve
-from studio.ui.charts import chart, finite, smooth
+from studio.ui.charts import finite
 from studio.ui.line_view import Line, checkpoint_words, wait_words
 from studio.ui.markup import Kind, Markup, Text, bar, cardhead, clock, facts, head, join, link_button, note, state, when
+from studio.ui.run_curves import best_eval
 from studio.ui.theme import SHAPES
 from studio.ui.units import UNKNOWN, figure, gib, gib_of, percent
 
-METRICS = ("loss", "eval_loss", "learning_rate", "tokens_per_s")
 MOST_EPOCH_MARKS = 6
-MARKS = {"note": "running", "warning": "interrupted", "eval": "succeeded"}
+MARKS = {"note": "running", "warning": "interrupted", "alarm": "interrupted", "eval": "succeeded"}
 Figures = list[tuple[Text, Text]]
 
 
@@ -47,15 +46,6 @@ def run_links(run: Run, has_adapter: bool, has_log: bool) -> Markup:
     return Markup('<div class="ts-buttons" style="display:flex">{}</div>').format(join(found))
 
 
-def best_eval(evals: Series) -> tuple[int, float] | None:
-    """The step with the lowest held-out loss, and that loss."""
-    known = finite(evals)
-    if not known:
-        return None
-    step, value = min(known, key=lambda point: point[1])
-    return int(step), value
-
-
 def progress_figures(run: Run, series: dict[str, Series], memory: tuple[int, int]) -> Figures:
     """What a running run is doing; what is not known yet is left out. `memory` is bytes of it and of the machine."""
     rows: Figures = [("Step", f"{run.step:,} of {run.steps:,}" if run.steps else UNKNOWN)]
@@ -67,7 +57,11 @@ def progress_figures(run: Run, series: dict[str, Series], memory: tuple[int, int
     if best:
         rows.append(("Best held-out loss", f"{figure(best[1], 2)} at step {best[0]:,}"))
     if speed:
-        rows.append(("Speed", f"{figure(speed[-1][1], 0)} tokens/s"))
+        learnt = finite(series["learnt_tokens_per_s"])
+        of_it = f", {figure(learnt[-1][1], 0)} learnt" if learnt else ""
+        rows.append(("Speed", f"{figure(speed[-1][1], 0)} tokens/s{of_it}"))
+    if used := finite(series["matmul_share"]):
+        rows.append(("Matrix speed used", percent(used[-1][1])))
     if memory[0]:
         rows.append(("Memory", gib_of(*memory)))
     if dtype := (run.spec or {}).get("dtype"):
@@ -177,24 +171,9 @@ def ended_figures(run: Run, evals: Series) -> Markup:
     return Markup('<div class="ts-card">{}</div>').format(facts(rows)) if rows else Markup("")
 
 
-def charts(series: dict[str, Series], end: float) -> tuple[Markup, Markup, Markup]:
-    """Loss, learning rate and speed over the steps, each with its table. `end` is the last step, 0 where it is over."""
-    loss, evals = series["loss"], series["eval_loss"]
-    best = best_eval(evals)
-    flag = best[0] if best and len(evals) > 2 and best[0] < evals[-1][0] else 0
-    lines = [Curve("", loss, "s1 raw"), Curve("Training", smooth(loss), "s1"), Curve("Held out", evals, "s2")]
-    rate = [(step, value * 1e4) for step, value in series["learning_rate"]]
-    speed = series["tokens_per_s"]
-    return (
-        chart("Loss", lines, end, best=flag),
-        chart(titled("Learning rate", "× 0.0001", rate), [Curve("Now", rate)], end, height=104),
-        chart(titled("Speed", "tokens/s", speed), [Curve("Now", speed)], end, height=104, digits=0),
-    )
-
-
-def titled(title: str, unit: str, points: Series) -> Text:
-    """The title of a chart with its unit, where there is something to measure."""
-    return Markup("{} <small>{}</small>").format(title, unit) if finite(points) else title
+def mark_of(kind: str) -> str:
+    """The shape of an event: of its state, or of what it tells."""
+    return kind if kind in SHAPES else MARKS.get(kind.partition(":")[0], "queued")
 
 
 def timeline(events: Sequence[Event]) -> Markup:
@@ -202,7 +181,9 @@ def timeline(events: Sequence[Event]) -> Markup:
     row = Markup("<li>{}<div><b>{}</b>{}</div><time>{}</time></li>")
     rows = join(
         row.format(
-            state(event.kind if event.kind in SHAPES else MARKS.get(event.kind, "queued"), words=False),
+            state(
+                event.kind if event.kind in SHAPES else MARKS.get(event.kind.partition(":")[0], "queued"), words=False
+            ),
             event.title,
             Markup("<small>{}</small>").format(event.detail) if event.detail else "",
             clock(event.at),

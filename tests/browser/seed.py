@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.core.alarms import alarms
 from studio.core.artifacts import new_id, write_whole
 from studio.core.config import parse_config
 from studio.core.services import Services, open_services
@@ -19,6 +20,7 @@ from studio.core.states import LIVE, State
 from studio.core.stores.claims import Claimed, claim_run
 from studio.core.stores.datasets import DatasetVersion, NewDataset
 from studio.core.stores.runs import Event, NewRun, Run
+from studio.core.stores.series import Sample
 from studio.core.stores.users import LOCAL_USER
 from studio.core.tables import run_events, runs
 
@@ -58,6 +60,7 @@ class Wish:
     answers: bool = False
     checkpoint: int = 0
     seconds: float | None = 420.0
+    overfits: bool = False
 
 
 WISHES = (
@@ -128,6 +131,11 @@ def train(services: Services, run: Run, wish: Wish) -> None:
         return
     pen.move("running", "First step", "9.1 s after the start")
     pen.metrics(points(wish))
+    for step in (0, *range(wish.steps // 10, wish.step + 1, max(1, wish.steps // 10))):
+        pen.samples(step, samples(step / wish.steps))
+    series = {name: [(s, v) for s, n, v in points(wish) if n == name] for name in ("loss", "eval_loss", "grad_norm")}
+    for one in alarms(series, wish.steps):
+        pen.alarm(one.kind, one.title, one.text)
     pen.progress(wish.step, wish.steps)
     if wish.checkpoint:
         pen.checkpoint(wish.checkpoint)
@@ -166,18 +174,49 @@ def shift(services: Services, run_id: str, wish: Wish) -> None:
 
 
 def points(wish: Wish) -> list[tuple[int, str, float]]:
-    """Curves as training gives them: a noisy loss, a calmer one on the held-out part."""
-    rng, out = random.Random(wish.name), []
+    """Curves as training gives them: a noisy loss, a calmer one on the held-out part, speeds, memory.
+
+    A wish with `overfits` learns by heart from the middle on.
+    """
+    rng, out = random.Random(wish.name), [(0, "eval_loss", 2.41)]
     for step in range(1, wish.step + 1):
         fall = math.exp(-step / (wish.steps / 6))
         rate = 2e-4 * min(1.0, step / (wish.steps / 20)) * (1 - step / wish.steps / 1.02)
-        out.append((step, "loss", 0.34 + 2.1 * fall + rng.gauss(0, 0.09) * (0.5 + fall)))
-        out.append((step, "learning_rate", rate))
-        out.append((step, "tokens_per_s", 180 + 8 * math.sin(step / 9) + 6 * math.sin(step / 3.1)))
-        out.append((step, "epoch", 3 * step / wish.steps))
+        speed = 180 + 8 * math.sin(step / 9) + 6 * math.sin(step / 3.1)
+        values = {
+            "loss": 0.34 + 2.1 * fall + rng.gauss(0, 0.09) * (0.5 + fall),
+            "learning_rate": rate,
+            "tokens_per_s": speed,
+            "learnt_tokens_per_s": speed * (0.36 + rng.gauss(0, 0.02)),
+            "mean_token_accuracy": 0.93 - 0.45 * fall + rng.gauss(0, 0.02) * (0.5 + fall),
+            "grad_norm": 0.5 + 1.9 * fall + abs(rng.gauss(0, 0.15)),
+            "matmul_share": speed / 420,
+            "padding_share": abs(rng.gauss(0.04, 0.02)),
+            "data_wait_share": abs(rng.gauss(0.002, 0.001)),
+            "memory_bytes": (1.42 + 0.02 * math.sin(step / 7)) * GIB,
+            "epoch": 3 * step / wish.steps,
+        }
+        out += [(step, name, value) for name, value in values.items()]
         if step % max(1, wish.steps // 10) == 0:
-            out.append((step, "eval_loss", 0.52 + 1.8 * fall))
+            late = max(0.0, step / wish.steps - 0.4) if wish.overfits else 0.0
+            out.append((step, "eval_loss", 0.52 + 1.8 * fall + late))
     return out
+
+
+def samples(share: float) -> list[Sample]:
+    """What a model answers that is so far on its way."""
+    said = [
+        "Sure! Here is your order: two flat whites and one bagel.",
+        '{"order": ["flat white", "flat white", "bagel"]}',
+        '{"items": [{"name": "flat white", "count": 2}], "for": "Mia"}',
+        str(ANSWERS[0]["reference"]),
+    ]
+    other = ["I'd be happy to help! <b>Three</b> espressos coming right up.", str(ANSWERS[1]["tuned"])]
+    first, second = said[min(3, int(share * 6))], other[share > 0.3]
+    return [
+        Sample(str(entry["asked"]), str(entry["reference"]), text)
+        for entry, text in zip(ANSWERS, (first, second), strict=True)
+    ]
 
 
 def spec() -> dict[str, Any]:

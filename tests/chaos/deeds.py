@@ -51,6 +51,19 @@ def trainer_dies(stage: Stage, point: str, run: Run) -> None:
             return
 
 
+def handed_over(stage: Stage, point: str, run: Run) -> None:
+    """A run is handed to the spare trainer; again, where none was there yet."""
+    stage.wait(lambda: stage.named(run.name)[0].state in ENDED)
+    stage.arm(point)
+    for number in range(5):
+        name = f"{run.name}-{number}"
+        stage.wait(stage.spares, PATIENCE)
+        stage.submit(name, name)
+        stage.wait(lambda name=name: all(one.state in ENDED for one in stage.named(name)))  # type: ignore[misc]
+        if not (stage.points / "armed").exists():
+            return
+
+
 def _is_at_work(run: Run) -> bool:
     """Whether there is a trainer to kill, or the run has ended already."""
     return run.state in ENDED or (run.state in LIVE and run.pid is not None)
@@ -137,6 +150,9 @@ DEEDS: dict[str, Deed] = {
     "restore": restore,
     "migration": first_open,
     "user": first_open,
+    "spare": handed_over,
+    "spare.started": worker_starts,
+    "spare.ready": worker_starts,
     "worker": worker_starts,
     "ballast": worker_starts,
     "snapshot": worker_starts,

@@ -14,7 +14,8 @@ from tests.chaos.judge import Findings, judge, judge_records
 from tests.chaos.stage import Stage
 from tests.integration.tiny import make_tiny_model
 
-VICTIMS = (("trainer",), ("worker",), ("worker", "trainer"), ("web",), ("web", "worker", "trainer"))
+VICTIMS = (("trainer",), ("worker",), ("worker", "trainer"), ("web",), ("web", "worker", "trainer"), ("spare",),
+           ("spare", "trainer"))  # fmt: skip
 MEDDLING = ("stop", "hold", "release", "earlier", "later")
 TRUTH_SECONDS = 10.0
 END_SECONDS = {"standin": 60.0, "real": 240.0}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from studio.core.failpoints import VARIABLE
 from studio.core.lineage import PARENT_VARIABLE
@@ -72,7 +73,7 @@ class Stage:
         ours = {
             "DATA_DIR": str(self.settings.data_dir), "PORT": str(self.port), "THREADS": "1",
             "DISK_FLOOR_BYTES": str(self.floor), "BALLAST_BYTES": "1000000", "STOP_GRACE_SECONDS": "5",
-            "BACKUP_HOURS": "0.002", "BACKUP_KEPT": "2",
+            "SPARE_FLOOR_BYTES": "0", "BACKUP_HOURS": "0.002", "BACKUP_KEPT": "2",
         }  # fmt: skip
         return {
             **os.environ,
@@ -118,9 +119,10 @@ class Stage:
         return False
 
     def kill(self, *victims: str) -> None:
-        """SIGKILL to web, worker or trainer; those that live count."""
+        """SIGKILL to web, worker, trainer or spare trainer; those that live count."""
         for victim in victims:
             pids = [run.pid for run in self.services.runs.live() if run.pid] if victim == "trainer" else []
+            pids += self.spares() if victim == "spare" else []
             process = {"web": self.web, "worker": self.worker}.get(victim)
             pids += [process.pid] if process is not None and process.poll() is None else []
             for pid in pids:
@@ -129,6 +131,14 @@ class Stage:
                     self.kills += 1
             if process is not None:
                 process.wait()
+
+    def spares(self) -> list[int]:
+        """Processes in reserve, without those that a run was given to."""
+        given = {run.pid for run in self.services.runs.live()}
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(self.worker.pid).children() if self.worker else []
+            return [one.pid for one in children if "spare" in one.cmdline() and one.pid not in given]
+        return []
 
     def arm(self, point: str, action: str = "kill") -> None:
         """The next process that passes `point` dies there (or finds the disk full)."""

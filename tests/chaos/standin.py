@@ -20,6 +20,7 @@ from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.runs import Run, RunStore
 from worker.trainer import lifeline
 from worker.trainer.failures import bug, explain, leave
+from worker.trainer.waiting import wait_for_run
 from worker.verdicts import EXIT_CLAIM_LOST, EXIT_DONE, EXIT_FAILED, EXIT_NO_ROOM, EXIT_STOPPED, EXIT_YIELDED
 
 STEPS, EVERY, SECONDS = 12, 3, 0.03
@@ -119,4 +120,4 @@ class Fake:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(wait_for_run(lambda: None, main) if sys.argv[1] == "spare" else main(sys.argv[1]))

@@ -7,11 +7,13 @@ import sys
 
 from worker import consumer
 from worker.__main__ import main
+from worker.spare import SpareKeeper
 from worker.supervise import Supervisor
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["standin"]:
         Supervisor.trainer = (sys.executable, "-m", "tests.chaos.standin")
+        SpareKeeper.command = (*Supervisor.trainer, "spare")
     consumer.measure = lambda settings, supervisor, machines: machines.report(
         supervisor.host, supervisor.worker_id, {"matmul": {}}
     )

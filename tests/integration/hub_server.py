@@ -1,4 +1,4 @@
-"""A small Hub on loopback that speaks the real one's HTTP API: info of models and datasets, resolve, errors, faults."""
+"""A small Hub on loopback that speaks the real one's HTTP API: lists and info of models and datasets, files, faults."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = (".safetensors", ".parquet", ".arrow", ".gz", ".zst")
 
@@ -23,6 +23,8 @@ class Repo:
     private: bool = False
     licence: str = "apache-2.0"
     readers: tuple[str, ...] = ()
+    downloads: int = 0
+    parameters: int = 0
 
     @property
     def commit(self) -> str:
@@ -36,18 +38,21 @@ class Repo:
 @dataclass
 class Hub:
     """The repos, the faults to come, and what was asked. `fail`: statuses for the next requests; `cut`: bytes kept;
-    `redirect`: where files really are; `pause`: seconds between pieces of 64 KB; `sent`: bytes of files that went out.
+    `redirect`: where files really are; `pause`: seconds between pieces of 64 KB; `hang`: seconds before each
+    answer; `sent`: bytes of files that went out.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
     datasets: dict[str, Repo] = field(default_factory=dict)
     redirect: dict[str, str] = field(default_factory=dict)
     pause: float = 0
+    hang: float = 0
     sent: int = 0
     fail: list[int] = field(default_factory=list)
     cut: dict[str, list[int]] = field(default_factory=dict)
     flip: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
+    queries: list[dict[str, list[str]]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -91,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {path}")
         if "authorization" in self.headers:
             self.hub.tokens.append(self.headers["authorization"])
+        time.sleep(self.hub.hang)
         if self.hub.fail:
             self._answer(self.hub.fail.pop(0), b"")
             return
@@ -98,7 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.kind = "datasets" if "datasets" in parts[:2] else "models"
         if parts[0] == "datasets":
             parts = parts[1:]
-        if parts[0] == "api" and parts[1] in ("models", "datasets") and len(parts) >= 4:
+        if parts == ["api", "models"]:
+            self._list(parse_qs(urlsplit(self.path).query))
+        elif parts[0] == "api" and parts[1] in ("models", "datasets") and len(parts) >= 4:
             self._api("/".join(parts[2:4]), parts[4:])
         elif len(parts) >= 5 and parts[2] == "resolve":
             self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
@@ -122,7 +130,24 @@ class _Handler(BaseHTTPRequestHandler):
         tags = ["transformers", f"license:{repo.licence}"]
         siblings = [_entry(path, data, "rfilename") for path, data in repo.files.items()]
         self._json({"id": name, "modelId": name, "sha": repo.commit, "private": repo.private,
-                    "gated": "auto" if repo.gated else False, "tags": tags, "siblings": siblings})  # fmt: skip
+                    "gated": "auto" if repo.gated else False, "tags": tags, "siblings": siblings,
+                    "downloads": repo.downloads, **_counted(repo)})  # fmt: skip
+
+    def _list(self, query: dict[str, list[str]]) -> None:
+        """Models whose id holds the words searched for, with the fields that were asked for, in the order asked for."""
+        self.hub.queries.append(query)
+        words = query.get("search", [""])[0].lower()
+        found = {name: repo for name, repo in self.hub.repos.items() if words in name.lower() and not repo.private}
+        if query.get("sort") == ["downloads"]:
+            found = dict(sorted(found.items(), key=lambda item: -item[1].downloads))
+        named = list(found.items())[: int(query.get("limit", ["1000"])[0])]
+        self._json([{"_id": "0", "id": name, "modelId": name, **self._expanded(repo, query["expand"])}
+                    for name, repo in named])  # fmt: skip
+
+    def _expanded(self, repo: Repo, wanted: list[str]) -> dict[str, Any]:
+        known = {"downloads": repo.downloads, "gated": "manual" if repo.gated else False, "private": repo.private,
+                 "tags": ["transformers", f"license:{repo.licence}"], **_counted(repo)}  # fmt: skip
+        return {name: known[name] for name in wanted if name in known}
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         repo = self._repo(name, revision)
@@ -193,6 +218,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self.hub.sent += len(piece)
             time.sleep(self.hub.pause)
+
+
+def _counted(repo: Repo) -> dict[str, Any]:
+    return (
+        {"safetensors": {"parameters": {"BF16": repo.parameters}, "total": repo.parameters}} if repo.parameters else {}
+    )
 
 
 def _etag(path: str, data: bytes) -> str:

@@ -15,7 +15,7 @@ from tests.integration.shapes import FAMILIES, SHAPES, make_family, write_shape
 from tests.integration.trainer_jobs import Recorder, job
 from worker.trainer.phases import Attempt
 from worker.trainer.prepare import prepare
-from worker.trainer.train import build
+from worker.trainer.trainers import build
 
 LONGEST = 120
 # What a family's template can not say; everything else it must.

@@ -27,7 +27,7 @@ def knob(path: str) -> Knob:
 
 
 def test_the_help_of_a_field_has_its_unit_its_name_and_its_bounds() -> None:
-    assert help_of(knob("adapter.r")) == "Higher can learn more and costs memory (r). 1 to 512."
+    assert help_of(knob("adapter.r")) == "Higher can learn more, costs memory and a little speed (r). 1 to 512."
     assert help_of(knob("training.max_length")).startswith("In tokens. ")
     assert "(learning_rate)" in help_of(knob("training.learning_rate"))
     assert bounds_of(knob("training.learning_rate")) == "Above 0, at most 0.1"

@@ -135,7 +135,6 @@ def test_templates_are_read_from_the_config_too(tmp_path: Path) -> None:
         ("tokenizer.json", None, "no tokenizer.json"),
         ("tokenizer.json", "{", "tokenizer.json is damaged"),
         ("tokenizer_config.json", "[[", "tokenizer_config.json is damaged"),
-        ("chat_template.jinja", " ", "no chat template"),
     ],
 )
 def test_what_is_missing_or_damaged_in_a_model_is_told(

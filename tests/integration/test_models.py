@@ -1,6 +1,5 @@
 import json
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,47 +8,20 @@ from typing import Any
 
 import pytest
 
-from studio.core import hub, models, starter
+from studio.core import models, starter
+from studio.core.architectures import causal_models
 from studio.core.catalog import STARTER_PARAMETERS, STARTER_REPO
 from studio.core.errors import Refused, StudioError, Unavailable
 from studio.core.model_build import Build
 from studio.core.settings import Settings
-from tests.integration.hub_server import Hub, Repo, serving
-
-CHAT = "acme/tiny-chat"
-TEMPLATE = b"{% for m in messages %}{{ m['content'] }}{% endfor %}"
-CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 512}
+from tests.integration.hub_models import CHAT, files, hub_of_models, llama, saved, sharded, weights, write
+from tests.integration.hub_server import Hub, Repo
 
 
-def weights(rows: int = 10, columns: int = 20) -> bytes:
-    """One safetensors file with one tensor of zeros."""
-    size = rows * columns * 2
-    header = json.dumps({"w": {"dtype": "BF16", "shape": [rows, columns], "data_offsets": [0, size]}}).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(size)
-
-
-def files(**changes: Any) -> dict[str, bytes]:
-    """A model that can be trained; `config` and `tokenizer_config` add fields, `without` and `extra` change files."""
-    config = {**CONFIG, **changes.get("config", {})}
-    whole = {
-        "config.json": json.dumps(config).encode(),
-        "tokenizer.json": b"{}",
-        "tokenizer_config.json": json.dumps({"eos_token": "</s>", **changes.get("tokenizer_config", {})}).encode(),
-        "chat_template.jinja": TEMPLATE,
-        "model.safetensors": weights(),
-        "README.md": b"# words",
-        **changes.get("extra", {}),
-    }
-    return {name: data for name, data in whole.items() if name not in changes.get("without", ())}
-
-
-def sharded() -> dict[str, bytes]:
-    """The same in two parts with an index, beside a pickle and a subfolder that nobody should fetch."""
-    names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    index = {"metadata": {"total_size": 800}, "weight_map": {"a": names[0], "b": names[1]}}
-    extra = {name: weights() for name in names} | {"model.safetensors.index.json": json.dumps(index).encode()}
-    extra |= {"pytorch_model.bin": b"pickle", "onnx/model.safetensors": weights()}
-    return files(without=["model.safetensors"], extra=extra)
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with hub_of_models(monkeypatch) as running:
+        yield running
 
 
 BAD = {
@@ -64,8 +36,14 @@ BAD = {
     "an encoder": (files(config={"architectures": ["BertModel"]}), "not a language model for chat"),
     "no architecture": (files(config={"architectures": None}), "names no architecture"),
     "no fast tokenizer": (files(without=["tokenizer.json"]), "has no tokenizer.json"),
-    "no template": (files(without=["chat_template.jinja"]), "has no chat template"),
     "quantised": (files(config={"quantization_config": {"quant_method": "gptq"}}), "quantised"),
+    "code deep inside": (files(config={"text_config": {"auto_map": {"AutoModel": "m.M"}}}), "code of its own"),
+    "a kernel deep inside": (files(config={"text_config": {"_attn_implementation": "evil/kernel"}}), "kernel"),
+    "a path to read": (files(tokenizer_config={"tokenizer_file": "/etc/passwd"}), "asks for a file by its path"),
+    "nested levels": (files(config={"x": json.loads("[" * 80 + "]" * 80)}), "nested more than 64 levels"),
+    "an unknown architecture": (files(config={"architectures": ["EvilForCausalLM"]}), "does not know"),
+    "a type of another": (files(config={"model_type": "gpt2"}), "does not fit together"),
+    "a claimed size": (files(config={"vocab_size": 900_000_000}), "claims a size"),
     "an adapter": (files(without=["config.json"], extra={"adapter_config.json": b"{}"}), "is an adapter"),
     "a config that is a list": (files(extra={"config.json": b"[1]"}), "not a JSON object"),
     "a nested bomb": (files(extra={"config.json": b"[" * 100_000}), "not JSON"),
@@ -75,32 +53,6 @@ BAD = {
         "parts that are not there",
     ),
 }
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """The stand-in Hub, without pauses between tries."""
-    repos = {
-        CHAT: Repo(files()),
-        "acme/sharded": Repo(sharded()),
-        "acme/gated": Repo(files(), gated=True),
-        "acme/secret": Repo(files(), private=True),
-    }
-    monkeypatch.setattr(hub, "PAUSES", (0.0, 0.0, 0.0))
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", "hf_of_the_operator")
-    with serving(repos) as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.address)
-        yield running
-
-
-def write(folder: Path, contents: dict[str, bytes]) -> Path:
-    """The files below `folder`."""
-    for name, data in contents.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder
 
 
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,30 +233,6 @@ def test_the_module_imports_neither_torch_nor_transformers() -> None:
     assert subprocess.run([sys.executable, "-c", code], env={**os.environ}, check=False).returncode == 0
 
 
-def llama(**changes: Any) -> tuple[dict[str, Any], dict[str, list[int]]]:
-    """A config with heads of their own width, and its tensors: two blocks, an embedding, a head."""
-    config = {
-        "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 8, "intermediate_size": 12, "head_dim": 4,
-        "num_attention_heads": 4, "num_key_value_heads": 1, "vocab_size": 10, **changes,
-    }  # fmt: skip
-    block = {"self_attn.q_proj": [16, 8], "self_attn.k_proj": [4, 8], "self_attn.o_proj": [8, 16],
-             "mlp.down_proj": [8, 12]}  # fmt: skip
-    tensors = {f"model.layers.{i}.{name}.weight": shape for i in (0, 1) for name, shape in block.items()}
-    norms = {f"model.layers.{i}.input_layernorm.weight": [8] for i in (0, 1)}
-    return config, {"model.embed_tokens.weight": [10, 8], "lm_head.weight": [10, 8], **tensors, **norms}
-
-
-def saved(tensors: dict[str, list[int]]) -> bytes:
-    """A safetensors file of zeros with these tensors in BF16."""
-    header, at = {}, 0
-    for name, shape in tensors.items():
-        size = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
-        at += size
-    written = json.dumps(header).encode()
-    return struct.pack("<Q", len(written)) + written + bytes(at)
-
-
 def test_how_a_model_is_built_is_known_before_its_weights_are_fetched_and_the_same_after(
     server: Hub, settings: Settings
 ) -> None:
@@ -335,3 +263,31 @@ def test_of_a_model_in_parts_only_the_part_with_the_first_block_is_asked_for_its
     facts = models.look_up("acme/parts", "main", settings)
     assert facts.shapes["q_proj"] == (16, 8) and facts.tied
     assert server.asked(names[0]) == 0 and facts.weight_bytes == sum(map(len, parts.values()))
+
+
+def test_weights_that_lack_layers_or_words_are_refused_before_they_are_fetched(server: Hub, settings: Settings) -> None:
+    for change, words in (
+        ({"num_hidden_layers": 3}, "names 3 layers, its weights hold 2"),
+        (
+            {"vocab_size": 11},
+            "names 11 tokens, its weights hold 10",
+        ),
+    ):
+        config, tensors = llama(**change)
+        server.repos["acme/part"] = Repo(files(config=config, extra={"model.safetensors": saved(tensors)}))
+        with pytest.raises(Refused, match=words):
+            models.look_up("acme/part", "main", settings)
+
+
+def test_a_folder_with_an_adapter_beside_its_weights_is_refused(settings: Settings, tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", files(extra={"adapter_config.json": b"{}"}))
+    with pytest.raises(Refused, match="holds an adapter beside its weights"):
+        models.look_up(str(folder), "main", settings)
+
+
+def test_the_architectures_are_those_of_the_installed_transformers() -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as theirs
+
+    known = causal_models()
+    assert set(known) == set(theirs) and len(known) > 100
+    assert known["llama"] == {"LlamaForCausalLM"} and known["gpt2"] == {"GPT2LMHeadModel"}

@@ -14,7 +14,7 @@ from studio.core.checkpoints import SEAL
 from tests.integration.tiny import make_tiny_model
 from tests.integration.trainer_jobs import Recorder, chats, job, write_data
 from worker.trainer.job import Job, TrainingFailed, Yielded
-from worker.trainer.phases import train
+from worker.trainer.phases import Attempt, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 TRAINING: dict[str, Any] = {
@@ -176,6 +176,36 @@ def test_a_stop_by_the_person_leaves_a_checkpoint_and_the_adapter(model: Path, d
     recorder = Impatient()
     result = train(made, recorder)
     assert result["stopped"] and recorder.saved == [result["steps"]]
+
+
+def test_the_base_model_is_checked_after_the_first_step_and_only_once_over_the_attempts(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    title = "Base model checked on held-out examples"
+    first = Recorder()
+    whole = train(make(model, data, tmp_path / "whole", eval_share=0.2), first)
+    titles = [one for _, one, _ in first.events]
+    assert titles.index("First step begins") < titles.index(title) and titles.count(title) == 1
+    early = Attempt(make(model, data, tmp_path / "early", eval_share=0.2), Recorder(), bool)
+    early.begin()
+    early.check_base()
+    assert early.base_loss == whole["base"]["loss"] is not None  # to the bit what it was before anything was learnt
+    made = make(model, data, tmp_path / "cut", eval_share=0.2)
+    before, after = cut(made, 3, 1, monkeypatch), Recorder()
+    assert train(made, after)["base"]["loss"] == whole["base"]["loss"]
+    assert [one for _, one, _ in (*before.events, *after.events)].count(title) == 1
+
+
+def test_a_run_that_is_cut_off_in_the_check_of_its_base_model_makes_it_later(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(model, data, tmp_path / "run", eval_share=0.2)
+    with monkeypatch.context() as patch, pytest.raises(Yielded):
+        patch.setattr(Attempt, "check_loss", lambda *_: (_ for _ in ()).throw(Yielded))
+        train(made, Recorder())
+    second = Recorder()
+    result = train(made, second)
+    assert second.resumed_at == [1] and 0 < result["tuned"]["loss"] != result["base"]["loss"] > 0
 
 
 @pytest.fixture

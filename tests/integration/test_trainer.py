@@ -1,12 +1,13 @@
 """The trainer really trains a tiny model: what it is fed, what it tells, what it leaves behind."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from studio.core.artifacts import sha256_file
 from studio.core.errors import Refused
@@ -21,7 +22,8 @@ from worker.trainer.load import load
 from worker.trainer.phases import train
 from worker.trainer.prepare import prepare
 from worker.trainer.saving import Kept, Saver
-from worker.trainer.train import FastTuner, build
+from worker.trainer.train import FastTuner
+from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk, Tuner
 
 QUICK = {"num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 0.005}
@@ -39,9 +41,9 @@ def data(tmp_path: Path) -> Path:
     return write_data(tmp_path / "data.parquet", chats(22))
 
 
-def tuner_of(work: Job) -> Tuner:
+def tuner_of(work: Job, recorder: Recorder | None = None) -> Tuner:
     """The trainer as the phases build it."""
-    recorder, chat = Recorder(), load_chat(work.model_folder)
+    recorder, chat = recorder or Recorder(), load_chat(work.model_folder)
     look, meter, saver = StopLook(recorder), Meter(), Saver(work, recorder)
     found = prepare(work.data_parquet, chat, work.config.training)
     watch = Watch(recorder, meter, look, saver, 0.0)
@@ -59,7 +61,7 @@ def test_a_run_ends_with_a_proved_adapter_and_its_record(tiny: Path, data: Path,
     assert result["tuned"]["loss"] < result["base"]["loss"] and result["peak_rss_mb"] > 100
     assert recorder.moves == ["running", "finalizing"] and recorder.at[-1] == (10, 10)
     assert set(recorder.series("loss")) == set(recorder.series("tokens_per_s")) == set(range(1, 11))
-    assert set(recorder.series("eval_loss")) == {4, 8, 10} and recorder.series("learning_rate")[2] == 0.005
+    assert set(recorder.series("eval_loss")) == {0, 4, 8, 10} and recorder.series("learning_rate")[2] == 0.005
     assert "First step" in [title for _, title, _ in recorder.events]
     assert {"dtype", "seed", "threads", "matmul_gflops", "dataset_sha256"} <= set(recorder.kept)
     assert str(tmp_path) not in (out / "adapter/adapter_config.json").read_text()
@@ -93,6 +95,18 @@ def test_the_held_out_loss_is_the_mean_over_learnt_tokens(tiny: Path, data: Path
         total -= float(logits.log_softmax(-1)[chosen, [one.labels[i + 1] for i in chosen]].sum())
         count += len(chosen)
     assert result["base"]["loss"] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_a_base_model_that_gives_no_number_is_named_and_not_the_learning_rate(
+    tiny: Path, data: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(tiny, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    next(iter(weights.values())).fill_(torch.nan)
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TrainingFailed) as failed:
+        train(job(broken, data, tmp_path / "run", training=QUICK), Recorder())
+    assert failed.value.reason == "model_unusable"
 
 
 def test_rows_that_are_cut_or_left_out_are_counted_and_told(tiny: Path, tmp_path: Path) -> None:

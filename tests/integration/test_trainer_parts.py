@@ -3,6 +3,7 @@
 import json
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -147,6 +148,18 @@ def test_the_probe_measures_every_format_and_never_chooses_float16() -> None:
     assert set(speeds) == {"float32", "bfloat16", "float16"} and min(speeds.values()) > 0
     assert gpu.fastest_dtype({"float32": 178, "bfloat16": 1.3, "float16": 900}) == "float32"
     assert gpu.fastest_dtype({"float32": 180, "bfloat16": 400, "float16": 900}) == "bfloat16"
+
+
+def test_speeds_that_a_worker_measured_here_with_as_many_threads_are_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gpu, "matmul_speeds", lambda *_: {"float32": 1.0})
+    device, speeds = gpu.best_device(), dict.fromkeys(gpu.DTYPES, 7.0)
+    known: dict[str, Any] = {"devices": [{"title": device.title}], "cores": 2, "matmul": speeds}
+    assert gpu.speeds_of(device, known, 2) == speeds
+    others = [{**known, "devices": [{"title": "another"}]}, {**known, "matmul": {"float32": 7.0}}, {}]
+    assert all(gpu.speeds_of(device, other, 2) == {"float32": 1.0} for other in others)
+    assert gpu.speeds_of(device, known, 1) == {"float32": 1.0}
 
 
 def queued(services: Services, model: Path, **training: float) -> Run:

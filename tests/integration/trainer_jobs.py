@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from studio.core.config import parse_config
+from studio.core.stores.series import Sample
 from worker.trainer.job import Job
 
 WORDS = ["apples", "honey", "boxes of tea", "jars", "green pears", "one Größe", "東京 🙂"]
@@ -20,6 +21,8 @@ class Recorder:
         self.moves: list[str] = []
         self.events: list[tuple[str, str, str]] = []
         self.points: list[tuple[int, str, float]] = []
+        self.alarms: list[tuple[str, str]] = []
+        self.answered: dict[int, list[Sample]] = {}
         self.at: list[tuple[int, int]] = []
         self.kept: dict[str, Any] = {}
         self.resumed_at: list[int] = []
@@ -31,6 +34,12 @@ class Recorder:
 
     def event(self, kind: str, title: str, detail: str = "") -> None:
         self.events.append((kind, title, detail))
+
+    def alarm(self, kind: str, title: str, detail: str = "") -> None:
+        self.alarms.append((kind, title))
+
+    def samples(self, step: int, answers: list[Sample]) -> None:
+        self.answered[step] = answers
 
     def metrics(self, points: list[tuple[int, str, float]]) -> None:
         self.points += points

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy
 import torch
-from peft import PeftModel
 
 from studio.core.config import RunConfig
 from studio.core.estimate.terms import PASSES, Counted, Shape, Terms, Weights, block_of, dot, once_of
 from worker.dry_run.ledger import AsOnProcessor, Ledger, Saved
 from worker.dry_run.model import Sketch, sketch
+from worker.trainer.attach import causal_of
 from worker.trainer.head import CHUNK
 from worker.trainer.loss import score
 
@@ -56,7 +56,8 @@ def one_step(drawn: Sketch, shape: Shape, accumulates: bool = False) -> Found:
     batch = batch_of(shape, device)
     model.zero_grad(set_to_none=True)
     if accumulates:
-        score(model, batch_of(Shape(1, 8, 4), device)).loss.backward()
+        with AsOnProcessor(), Ledger(drawn.standing):
+            score(model, batch_of(Shape(1, 8, 4), device)).loss.backward()
     ledger, saved = Ledger([*drawn.standing, *_tensors(batch)]), Saved(drawn.standing)
     ledger.live = ledger.most = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
     with AsOnProcessor(), ledger, halfway(model, ledger) as body:
@@ -94,11 +95,6 @@ def halfway(model: Any, ledger: Ledger) -> Iterator[list[int]]:
         yield found
     finally:
         handle.remove()
-
-
-def causal_of(model: Any) -> Any:
-    """The language model itself, whether an adapter is on it or not."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def _tensors(batch: dict[str, Any]) -> list[torch.Tensor]:

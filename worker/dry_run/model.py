@@ -9,8 +9,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from studio.core.config import RunConfig
 from worker.gpu import DTYPES
+from worker.trainer.attach import attach, whole
+from worker.trainer.checkpointing import save_activations
 from worker.trainer.job import Job
-from worker.trainer.load import attach
 
 META = "meta"
 
@@ -42,7 +43,8 @@ def sketch(folder: Path, config: RunConfig, dtype: str, blocks: int, device: str
             built, dtype=DTYPES[dtype], attn_implementation="sdpa" if attention == "auto" else attention
         )
         base.config.use_cache = False
-        model = base.requires_grad_(True) if config.adapter.tuner == "full" else _with_adapter(base, config, folder)
+        model = whole(base) if config.adapter.tuner == "full" else _with_adapter(base, config, folder)
+        save_activations(model, config.training)
     model.train()
     return Sketch(model, blocks)
 
@@ -52,12 +54,4 @@ def _with_adapter(base: Any, config: RunConfig, folder: Path) -> Any:
     adapter = config.adapter.model_copy(
         update={"init_lora_weights": "default", "layers_to_transform": "", "continue_from": ""}
     )
-    job = Job("", 0, replace_adapter(config, adapter), folder, "", "", "hub", Path(), Path())
-    return attach(base, adapter, job)
-
-
-def replace_adapter(config: RunConfig, adapter: Any) -> RunConfig:
-    """`config` with another adapter group."""
-    return config.model_copy(update={"adapter": adapter})
-
-
+    return attach(base, adapter, Job("", 0, config, folder, "", "", "hub", Path(), Path()))

@@ -6,8 +6,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from studio.core.learnt import render
-from studio.core.tokenizer import load_chat
+from studio.core.learnt import ChatTemplate, render
+from studio.core.tokenizer import load_chat, own_template
 
 UNSTATED_CONTEXT = 2048
 """For a model that does not say how much it reads."""
@@ -21,11 +21,26 @@ class Prompts:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._chat = load_chat(folder)
         self.context = self._chat.context or UNSTATED_CONTEXT
+        self._others: dict[str, tuple[ChatTemplate, frozenset[int]]] = {}
         self.ends = configured_ends(folder) | self.template_ends()
 
-    def ids(self, messages: list[dict[str, Any]]) -> list[int]:
+    def learnt_with(self, name: str, folder: Path) -> None:
+        """From now on the adapter `name` is asked in the chat template that lies beside it. Raises Refused."""
+        source = own_template(folder)
+        if source is None or source == self._chat.template.source:
+            self._others.pop(name, None)
+            return
+        template = ChatTemplate(source, self._chat.template.special)
+        self._others[name] = template, self.ends | self.template_ends(template)
+
+    def ends_of(self, name: str) -> frozenset[int]:
+        """The ids that end an answer of the adapter `name`, or of the base model."""
+        return self._others[name][1] if name in self._others else self.ends
+
+    def ids(self, messages: list[dict[str, Any]], name: str = "base") -> list[int]:
         """The prompt's ids, up to where the answer begins. Raises Refused where the template refuses the chat."""
-        return self.encode(render(self._chat.template, messages, add_generation_prompt=True).text)
+        template = self._others[name][0] if name in self._others else self._chat.template
+        return self.encode(render(template, messages, add_generation_prompt=True).text)
 
     def text(self, ids: list[int]) -> str:
         """The text of some ids, without special tokens."""
@@ -35,14 +50,14 @@ class Prompts:
         """The ids of a text, nothing added."""
         return self._chat.encoder.encode(text).ids
 
-    def template_ends(self) -> frozenset[int]:
+    def template_ends(self, template: ChatTemplate | None = None) -> frozenset[int]:
         """The special token that the template writes after an answer: it ends a turn, whatever the configs name.
 
         Raises Refused where the template does not take the simplest chat.
         """
         mark = "wordwordword"
         chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": mark}]
-        after = render(self._chat.template, chat).text.rpartition(mark)[2].lstrip()
+        after = render(template or self._chat.template, chat).text.rpartition(mark)[2].lstrip()
         return frozenset(self.encode(after)[:1]) & self._chat.encoder.special_ids
 
 

@@ -66,6 +66,7 @@ class Engine:
         folder = Path(ask.folder)
         if not self.loaded.holds(ask.name, folder):
             await asyncio.wrap_future(self.batcher.call(lambda: self.loaded.attach(ask.name, folder)))
+            await asyncio.to_thread(self.prompts.learnt_with, ask.name, folder)
         return JSONResponse({"name": ask.name})
 
     async def detach(self, request: Request) -> Response:
@@ -81,7 +82,7 @@ class Engine:
         self.used = time.monotonic()
         ask = read(ChatAsk, await request.body())
         key = self.loaded.key(ask.model)
-        prompt = await asyncio.to_thread(self.prompts.ids, ask.messages)
+        prompt = await asyncio.to_thread(self.prompts.ids, ask.messages, ask.model)
         answer = Answer(ask.model, len(prompt), TextStream(self.prompts.text, ask.stop), asyncio.get_running_loop())
         row = self._row(ask, key, prompt, answer)
         self.batcher.ask(row)
@@ -100,7 +101,7 @@ class Engine:
             prompt=prompt,
             key=key,
             listener=answer,
-            ends=self.prompts.ends,
+            ends=self.prompts.ends_of(ask.model),
             room=min(ask.max_tokens, room),
             temperature=ask.temperature,
             top_p=ask.top_p,

@@ -13,6 +13,7 @@ from studio.core.artifacts import Artifacts, new_id
 from studio.core.config import parse_config
 from studio.core.db import Database
 from studio.core.lineage import die_with_parent
+from studio.core.machine import measured
 from studio.core.models import ModelRef, ready_folder
 from studio.core.settings import Settings
 from studio.core.stores.claims import Claimed, ClaimLost
@@ -21,6 +22,7 @@ from studio.core.stores.runs import Run, RunStore
 from worker.trainer import lifeline
 from worker.trainer.failures import bug, explain, leave
 from worker.trainer.job import Job, StopAsked, Yielded
+from worker.trainer.waiting import wait_for_run
 from worker.verdicts import EXIT_CLAIM_LOST, EXIT_DONE, EXIT_FAILED, EXIT_NO_ROOM, EXIT_STOPPED, EXIT_YIELDED
 
 log = logging.getLogger("tunesmith.trainer")
@@ -55,6 +57,17 @@ def main(run_id: str) -> int:
     return EXIT_STOPPED if result.get("stopped") else EXIT_DONE
 
 
+def spare() -> int:
+    """Import what a run needs, and wait for one; gives the exit code."""
+    _before_torch()
+    return wait_for_run(_import_all, main)
+
+
+def _import_all() -> None:
+    """What `_work` imports, ahead of the run."""
+    import worker.trainer.phases  # noqa: F401 - heavy: that it is done now is the point
+
+
 def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, claim: int) -> dict[str, Any]:
     """Fetch the model where it is not here, then all phases."""
     artifacts = Artifacts(settings.data_dir)
@@ -77,6 +90,8 @@ def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, c
         threads=settings.threads,
         spec_hash=checkpoints.spec_hash(run.config, run.base_repo, run.base_revision, dataset_sha256),
         checkpoint_seconds=config.training.checkpoint_seconds or settings.checkpoint_seconds,
+        continue_folder=artifacts.adapter_dir(config.adapter.continue_from) if config.adapter.continue_from else None,
+        machine=measured(settings.data_dir),
     )
     return train(job, claimed, asked_to_yield.is_set)
 

@@ -10,6 +10,7 @@ from peft import PeftModel
 from studio.core.examples import Example
 from studio.core.template import render
 from studio.core.tokenizer import Chat
+from worker.trainer.attach import causal_of
 from worker.trainer.load import Loaded
 from worker.trainer.prepare import by_length
 
@@ -98,7 +99,7 @@ class Answerer:
         longest = max(len(question.ids) for question in asked)
         rows = [[self._pad] * (longest - len(question.ids)) + question.ids for question in asked]
         mask = [[0] * (longest - len(question.ids)) + [1] * len(question.ids) for question in asked]
-        device = model.get_base_model().device
+        device = causal_of(model).device
         out = model.generate(
             input_ids=torch.tensor(rows, device=device),
             attention_mask=torch.tensor(mask, device=device),
@@ -114,6 +115,19 @@ class Answerer:
         )
         texts = self._loaded.tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)
         return [str(text).strip() for text in texts]
+
+
+class Untuned:
+    """The same, as the base model answers."""
+
+    def __init__(self, loaded: Loaded, answerer: Answerer) -> None:
+        """`answerer` speaks for the model in training."""
+        self._loaded, self._answerer = loaded, answerer
+
+    def answer(self, asked: list[Question]) -> list[str]:
+        """The base model's answers in the order of `asked`."""
+        with self._loaded.untuned():
+            return self._answerer.answer(asked)
 
 
 def compare(asked: list[Question], base: list[str], tuned: list[str]) -> dict[str, Any]:

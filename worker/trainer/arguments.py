@@ -1,6 +1,7 @@
 """What TRL is told: the config's training group, and everything that TRL would choose by itself."""
 
 import math
+from typing import Any
 
 from trl import SFTConfig
 
@@ -28,42 +29,50 @@ OURS = {
     "predict_with_generate",
     "torch_compile",
 }
+# What a schedule is told beside its name: transformers' polynomial one else ends above a small learning rate.
+SCHEDULES = {"polynomial": {"lr_end": 0.0}}
 CHECKS = 10
 MOST_CHECK_SHARE = 0.1  # of the work of a run; a check reads forward only, training does about three times that
 
 
 def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
-    """What TRL is told. No hub token ever stands in it: every checkpoint writes it down in clear."""
+    """What TRL is told for sft."""
+    told = shared(job, loaded, data)
     training = job.config.training
-    passed = training.model_dump(exclude=OURS)
     if training.path == "fast":  # one batch a step, which `FastTuner` splits by tokens
-        passed |= {"per_device_train_batch_size": examples_per_step(training), "gradient_accumulation_steps": 1}
+        told |= {"per_device_train_batch_size": examples_per_step(training), "gradient_accumulation_steps": 1}
+    # the examples are tokenised and cut already
+    return SFTConfig(**told, max_length=None, dataset_kwargs={"skip_prepare_dataset": True})
+
+
+def shared(job: Job, loaded: Loaded, data: Prepared) -> dict[str, Any]:
+    """What every method's trainer is told. No hub token stands in it: a checkpoint would write it down in clear."""
+    training = job.config.training
     checks = check_every(job, data)
-    return SFTConfig(
-        **passed,
-        output_dir=str(job.run_dir / "checkpoints"),
-        max_length=None,  # the examples are cut already
-        dataset_kwargs={"skip_prepare_dataset": True},
-        train_sampling_strategy="group_by_length",
-        remove_unused_columns=False,
-        per_device_eval_batch_size=training.per_device_train_batch_size,
-        eval_strategy="steps" if checks else "no",
-        eval_steps=checks or None,
-        save_strategy="no",
+    return {
+        **training.model_dump(exclude=OURS),
+        "neftune_noise_alpha": training.neftune_noise_alpha or None,
+        "lr_scheduler_kwargs": SCHEDULES.get(training.lr_scheduler_type),
+        "output_dir": str(job.run_dir / "checkpoints"),
+        "train_sampling_strategy": "group_by_length",
+        "remove_unused_columns": False,
+        "per_device_eval_batch_size": training.per_device_train_batch_size,
+        "eval_strategy": "steps" if checks else "no",
+        "eval_steps": checks or None,
+        "save_strategy": "no",
         # The model itself is in the chosen number format: no autocast, never fp16, which TRL would else turn on.
-        bf16=False,
-        fp16=False,
-        use_cpu=loaded.device.kind == "cpu",
-        activation_checkpointing=False,  # TRL's own default is True, under the old name
-        optim="adamw_torch_fused",
-        dataloader_num_workers=0,
-        dataloader_pin_memory=loaded.device.kind != "cpu",
-        logging_strategy="steps",
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        push_to_hub=False,
-    )
+        "bf16": False,
+        "fp16": False,
+        "use_cpu": loaded.device.kind == "cpu",
+        "activation_checkpointing": False,  # TRL's own default is True, under the old name; `checkpointing.py` does it
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": loaded.device.kind != "cpu",
+        "logging_strategy": "steps",
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "push_to_hub": False,
+    }
 
 
 def examples_per_step(training: TrainingConfig) -> int:
@@ -89,6 +98,7 @@ def check_every(job: Job, data: Prepared) -> int:
         return 0
     if job.config.training.eval_steps:
         return job.config.training.eval_steps
-    work = 3 * data.train.tokens * job.config.training.num_train_epochs
+    steps = steps_of(job, len(data.train))
+    work = 3 * data.train.tokens * steps * examples_per_step(job.config.training) / max(1, len(data.train))
     checks = max(1, min(CHECKS, int(MOST_CHECK_SHARE * work / max(1, data.held_out.tokens))))
-    return max(1, math.ceil(steps_of(job, len(data.train)) / checks))
+    return max(1, math.ceil(steps / checks))

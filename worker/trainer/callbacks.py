@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from studio.core.operations import Work
 from worker.trainer import lifeline
 from worker.trainer.job import Reporter, StopAsked, TrainingFailed, Yielded
+from worker.trainer.lookout import Lookout
+from worker.trainer.samples import Sampler
 from worker.trainer.saving import Saver
 
 log = logging.getLogger("tunesmith.trainer")
@@ -19,6 +23,13 @@ FLUSH_ROWS = 50
 LOOK_SECONDS = 1.0
 NAMES = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch", "mean_token_accuracy")
 Clock = Callable[[], float]
+
+
+def memory_held() -> float:
+    """Bytes that the run holds now: of the accelerator where it trains on one, else of main memory."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.memory_reserved())
+    return float(psutil.Process().memory_info().rss)
 
 
 class StopLook:
@@ -45,9 +56,12 @@ class Meter:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         """Begins with empty sums."""
         self._clock = clock
+        self.work: Work | None = None  # with `gflops`, the measured speed: known once the model is loaded
+        self.gflops = 0.0
         self.learnt_in_all = self._pending = 0
         self._loss: list[torch.Tensor] = []
         self._reset()
+        self.begin_step()
         self.resume()
 
     def _reset(self) -> None:
@@ -57,6 +71,17 @@ class Meter:
     def resume(self) -> None:
         """Time counts from now on."""
         self._mark = self._clock()
+
+    def begin_step(self) -> None:
+        """From here on `undo_step` leads back to."""
+        sums = (self._tokens, self._room, self._learnt, self._pending)
+        self._begun = (sums, len(self._correct), len(self._loss))
+
+    def undo_step(self) -> None:
+        """Forget the micro-batches since `begin_step`: they are done again."""
+        sums, correct, loss = self._begun
+        self._tokens, self._room, self._learnt, self._pending = sums
+        del self._correct[correct:], self._loss[loss:]
 
     def batch(self, tokens: int, room: int = 0) -> None:
         """A micro-batch with so many tokens, padding left out; `room` counts it with padding (0: there is none)."""
@@ -94,6 +119,9 @@ class Meter:
         seconds = max(self._seconds, 1e-9)
         found = {"tokens_per_s": self._tokens / seconds, "learnt_tokens_per_s": self._learnt / seconds}
         found |= {"padding_share": 1 - self._tokens / max(1, self._room), "data_wait_share": self._waited / seconds}
+        share = self.work.share(self._tokens, self._learnt, seconds, self.gflops) if self.work else None
+        if share is not None:
+            found["matmul_share"] = share
         if self._learnt and self._correct:
             found["mean_token_accuracy"] = float(torch.stack(self._correct).sum()) / self._learnt
         self._reset()
@@ -138,17 +166,22 @@ class Watch(TrainerCallback):
         """`began` is when the attempt began (`time.monotonic`), for the time to the first step."""
         self._reporter, self._meter, self._look, self._began = reporter, meter, look, began
         self._saver = saver
-        self.points = Points(reporter)
+        self.points, self.lookout = Points(reporter), Lookout(reporter)
+        self.sampler: Sampler | None = None
+        self.after_first_step: Callable[[], None] | None = None  # what need not keep the first step waiting
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The number of steps is known now."""
         self._reporter.progress(state.global_step, state.max_steps)
+        self.lookout.begin(state.max_steps)
         self._saver.began()
         self._meter.resume()
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Before the first micro-batch of a step."""
         self._look()
+        if state.global_step == 0:
+            self._reporter.event("note", "First step begins", f"{time.monotonic() - self._began:.1f} s after the start")
 
     def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Between two micro-batches of a step."""
@@ -160,14 +193,23 @@ class Watch(TrainerCallback):
         """The last moment at which a broken gradient can be kept out of the weights."""
         loss = self._meter.take_loss()
         if not math.isfinite(loss):
-            problem = f"The loss became {loss} at step {state.global_step + 1}."
-            raise TrainingFailed("diverged", problem, "Take a lower learning rate.")
+            raise self.diverged(f"The loss became {loss} at step {state.global_step + 1:,}.")
+
+    def diverged(self, problem: str) -> TrainingFailed:
+        """The failure, with the newest checkpoint that is still good named."""
+        last = self._saver.last_step
+        kept = f"Its last good checkpoint is that of step {last:,}." if last else "There was no checkpoint before it."
+        return TrainingFailed("diverged", f"{problem} {kept}", "Take a lower learning rate.")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A step is in the weights."""
         self._meter.step()
         self._saver.step_ended()
         control.should_save = self._saver.is_due()
+        if self.after_first_step is not None:
+            after, self.after_first_step = self.after_first_step, None
+            after()
+            self._meter.resume()
         self.points.progress(state.global_step, state.max_steps)
         if state.global_step == 1:
             seconds = time.monotonic() - self._began
@@ -185,11 +227,37 @@ class Watch(TrainerCallback):
         values = {name: value for name, value in (logs or {}).items() if name in NAMES}
         if "eval_loss" in values:
             self.points.add(state.global_step, {"eval_loss": values["eval_loss"]})
+            self.lookout.heard(state.global_step, values)
             log.info("step %d held-out loss %.4f", state.global_step, values["eval_loss"])
         elif "loss" in values:
-            values |= self._meter.take()
+            values |= self._meter.take() | {"memory_bytes": memory_held()}
             self.points.add(state.global_step, values)
+            self.lookout.heard(state.global_step, values)
+            if not math.isfinite(values.get("grad_norm", 0.0)):
+                words = f"The gradient became {values['grad_norm']} at step {state.global_step:,}."
+                raise self.diverged(words)
             log.info("step %d loss %.4f lr %.2g", state.global_step, values["loss"], values["learning_rate"])
+
+    def tell(self, kind: str, title: str, detail: str = "") -> None:
+        """An entry of the timeline."""
+        self._reporter.event(kind, title, detail)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """A check is over: a few prompts are answered. That time is not the training's either."""
+        if self.sampler is not None:
+            self.sampler.check(state.global_step)
+        self._meter.resume()
+
+    def less_room(self, before: int, now: int) -> None:
+        """The memory was not enough, and a step is done again in smaller parts."""
+        words = f"It reads {now:,} tokens at once now, not {before:,}. Each step has the same examples as before."
+        self._reporter.event("warning", "The memory was not enough", words)
+
+    def base_checked(self, loss: float) -> None:
+        """The base model's held-out loss: where the curve begins, at step 0."""
+        self._reporter.event("eval", "Base model checked on held-out examples", f"Loss {loss:.4f}")
+        self.points.add(0, {"eval_loss": loss})
+        self.lookout.heard(0, {"eval_loss": loss})
 
     def checked(self, step: int, loss: float, seconds: float) -> None:
         """A check on the held-out examples has ended; its time is not the training's."""

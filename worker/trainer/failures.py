@@ -20,7 +20,7 @@ class Failure:
     remedy: str
 
 
-_LESS_MEMORY = "Take fewer examples at once, or a shorter longest example."
+_LESS_MEMORY = "Let activations be computed again instead of kept, or cut examples shorter."
 _OUT_OF_MEMORY = Failure("out_of_memory", "The memory was not enough for this run.", _LESS_MEMORY)
 _DEVICE_MEMORY = Failure("device_out_of_memory", "The accelerator's memory was not enough for this run.", _LESS_MEMORY)
 _DISK_FULL = Failure("disk_full", "The disk is full.", "Make room in the data dir, then start the run again.")
@@ -65,17 +65,33 @@ _REASONS: tuple[tuple[type[StudioError], str], ...] = (
     (Faults, "refused"),
     (Refused, "refused"),
 )
+# A refusal of the core -> a reason of its own, so that the page knows what to change; by the field at fault
+_FIELDS = {
+    "adapter.target_modules": "unknown_layers",
+    "adapter.continue_from": "adapter_gone",
+    "base.chat_template": "no_template",
+}
+# or by a part of its sentence
+_SENTENCES = (
+    ("is gated", "gated_model"),
+    ("chat template is unsafe", "no_template"),
+)
 
 
 def explain(error: BaseException) -> Failure | None:
     """The failure that `error` stands for; None where it is a bug of ours and the log must tell."""
     if isinstance(error, StudioError):
-        reason = next((code for kind, code in _REASONS if isinstance(error, kind)), "failed")
-        return Failure(str(getattr(error, "reason", reason)), error.problem, error.remedy)
+        return Failure(str(getattr(error, "reason", "") or _reason(error)), error.problem, error.remedy)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _DISK_FULL
     names, text = {kind.__name__ for kind in type(error).__mro__}, str(error).lower()
     return next((failure for name, part, failure in TABLE if (not name or name in names) and part in text), None)
+
+
+def _reason(error: StudioError) -> str:
+    by_words = next((code for part, code in _SENTENCES if part in error.problem), None)
+    by_kind = next((code for kind, code in _REASONS if isinstance(error, kind)), "failed")
+    return _FIELDS.get(error.field) or by_words or by_kind
 
 
 def leave(path: Path, failure: Failure, claim: int) -> bool:

@@ -7,11 +7,16 @@ from typing import Any, Protocol
 from studio.core.config import RunConfig
 from studio.core.errors import StudioError
 from studio.core.states import State
+from studio.core.stores.series import Sample
 
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local."""
+    """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local.
+
+    `continue_folder` holds the adapter that is trained further.
+    `machine` is what a worker measured of this machine; empty where it did not.
+    """
 
     run_id: str
     claim: int
@@ -26,6 +31,8 @@ class Job:
     threads: int = 0
     spec_hash: str = ""
     checkpoint_seconds: float = 300.0
+    continue_folder: Path | None = None
+    machine: dict[str, Any] = field(default_factory=dict)
     extra_spec: dict[str, Any] = field(default_factory=dict)
 
 
@@ -37,6 +44,12 @@ class Reporter(Protocol):
 
     def event(self, kind: str, title: str, detail: str = "") -> None:
         """Append to the timeline."""
+
+    def alarm(self, kind: str, title: str, detail: str = "") -> None:
+        """Append to the timeline what is said once of a run."""
+
+    def samples(self, step: int, answers: list[Sample]) -> None:
+        """What the model of `step` answers to a few held-out prompts; 0 is the base model."""
 
     def metrics(self, points: list[tuple[int, str, float]]) -> None:
         """Add points of `(step, name, value)`."""

@@ -14,6 +14,7 @@ from peft import PeftModel
 from torch.nn import functional
 
 from studio.core.microbatches import micro_batches
+from worker.trainer.attach import causal_of
 from worker.trainer.batches import padded
 from worker.trainer.head import head_loss
 
@@ -32,14 +33,14 @@ class Score:
 
 def has_plain_head(model: PeftModel) -> bool:
     """Whether logits are just hidden states times the head. Models that scale or cap them go TRL's way."""
-    config = model.get_base_model().config.get_text_config()
+    config = causal_of(model).config.get_text_config()
     scaled = any(getattr(config, name, None) is not None for name in _SCALED)
     return not scaled and not hasattr(config, "output_router_logits")
 
 
 def score(model: PeftModel, batch: dict[str, Any]) -> Score:
     """Score a batch as `worker.trainer.batches` makes it. Needs `has_plain_head`."""
-    causal = model.get_base_model()
+    causal = causal_of(model)
     hidden = causal.base_model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
     chosen = hidden.flatten(0, 1).index_select(0, batch["where"])
     loss, correct = head_loss(causal.get_output_embeddings(), chosen, batch["targets"])
@@ -57,7 +58,7 @@ def _score_by_logits(model: PeftModel, batch: dict[str, Any]) -> Score:
 @torch.no_grad()
 def held_out_loss(model: PeftModel, data: Dataset, pad_token_id: int, between: Callable[[], None]) -> float:
     """Mean loss over all learnt tokens of `data`; `between` is called before each batch. The model's mode is kept."""
-    device = model.get_base_model().device
+    device = causal_of(model).device
     was_training, plain = model.training, has_plain_head(model)
     model.eval()
     total, count = 0.0, 0

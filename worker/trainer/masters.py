@@ -1,4 +1,4 @@
-"""AdamW for a bfloat16 adapter: it steps float32 masters and rounds them into the adapter.
+"""Optimizers for bfloat16 weights: they step float32 masters and round them into what is trained.
 
 bfloat16 alone loses small updates: a step of 0.0002 on a weight of 0.1 falls below its 8 bits.
 """
@@ -7,39 +7,67 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from bitsandbytes.optim import AdamW8bit
+from transformers.optimization import Adafactor
 
 
-class MasterAdamW(torch.optim.AdamW):
-    """AdamW over float32 copies of `parameters`. Costs 4 bytes a trained weight; nothing in quality."""
+class Masters:
+    """Stands before an optimizer's class: that one sees float32 copies. Costs 4 bytes a trained weight."""
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter], **options: Any) -> None:
-        """`options` are AdamW's (lr, betas, eps, weight_decay)."""
+        """`options` are the optimizer's own. Weights of one dimension (biases, norms) are not decayed."""
         self._trained: list[torch.Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
         self._masters = [parameter.detach().float().clone() for parameter in self._trained]
-        super().__init__(self._masters, fused=True, **options)
+        super().__init__(decay_groups(self._masters, options.get("weight_decay", 0.0)), **options)  # type: ignore[call-arg]
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step from the adapter's gradients; the adapter then holds the rounded masters."""
+    def step(self, closure: Any = None) -> Any:
+        """One step from the gradients of what is trained, which then holds the rounded masters."""
         for master, parameter in zip(self._masters, self._trained, strict=True):
             master.grad = None if parameter.grad is None else parameter.grad.float()
-        super().step()
+        super().step()  # type: ignore[misc]
         torch._foreach_copy_(self._trained, self._masters)
         for master in self._masters:
             master.grad = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the adapter's gradients."""
+        """Forget the gradients of what is trained."""
         for parameter in self._trained:
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """AdamW's, with the masters: without them a resumed run would not be the same run."""
-        return {**super().state_dict(), "masters": self._masters}
+        """The optimizer's, with the masters: without them a resumed run would not be the same run."""
+        return {**super().state_dict(), "masters": self._masters}  # type: ignore[misc]
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As saved by `state_dict`."""
         masters = state_dict["masters"]
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "masters"})
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "masters"})  # type: ignore[misc]
         torch._foreach_copy_(self._masters, [saved.to(own) for saved, own in zip(masters, self._masters, strict=True)])
+
+
+def decay_groups(weights: list[torch.Tensor], decay: float) -> list[dict[str, Any]]:
+    """Matrices are decayed, what has one dimension is not."""
+    groups = [([one for one in weights if one.ndim > 1], decay), ([one for one in weights if one.ndim <= 1], 0.0)]
+    return [{"params": found, "weight_decay": value} for found, value in groups if found]
+
+
+class MasterAdamW(Masters, torch.optim.AdamW):
+    """AdamW over float32 copies."""
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], **options: Any) -> None:
+        """`options` are AdamW's (lr, betas, eps, weight_decay)."""
+        super().__init__(parameters, fused=True, **options)
+
+
+class MasterAdamW8bit(Masters, AdamW8bit):
+    """bitsandbytes' AdamW over float32 copies: its two moments take 2 bytes a weight instead of 8."""
+
+
+class MasterAdafactor(Masters, Adafactor):
+    """Adafactor over float32 copies."""
+
+
+class MasterSGD(Masters, torch.optim.SGD):
+    """Plain gradient descent over float32 copies."""

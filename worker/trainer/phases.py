@@ -4,28 +4,35 @@ import math
 import resource
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from dataclasses import replace
 from typing import Any
 
 from transformers import set_seed
 
+from studio.core.alarms import no_end
 from studio.core.artifacts import write_json
+from studio.core.config import RunConfig, parse_config
+from studio.core.examples import Example
 from studio.core.states import State
 from studio.core.stores.claims import ClaimLost
 from studio.core.tokenizer import Chat, load_chat
-from worker.trainer.answers import Answerer, compare, prompts, questions
+from worker.trainer.answers import Answerer, Question, Untuned, compare, prompts, questions
 from worker.trainer.callbacks import Meter, StopLook, Watch
+from worker.trainer.effort import work_of
 from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed, Yielded
-from worker.trainer.load import Loaded, load
+from worker.trainer.load import load
 from worker.trainer.loss import held_out_loss
-from worker.trainer.memory import peak_bytes
-from worker.trainer.prepare import Prepared, prepare
+from worker.trainer.peak import peak_bytes, used
+from worker.trainer.prepare import prepare
 from worker.trainer.publish import Proof, publish, snapshot
+from worker.trainer.samples import Sampler, chosen
 from worker.trainer.saving import Kept, Resume, Saver
-from worker.trainer.train import build
+from worker.trainer.spec import spec_of
+from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk, Tuner
+from worker.trainer.vocabulary import settle, text_rules
 
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
+MOST_LOOKED_AT = 200  # held-out examples among which the prompts are chosen that are answered on the way
 
 
 def train(job: Job, reporter: Reporter, yielding: Callable[[], bool] = bool) -> dict[str, Any]:
@@ -34,6 +41,7 @@ def train(job: Job, reporter: Reporter, yielding: Callable[[], bool] = bool) -> 
     Raises StudioError where the run can not go on, ClaimLost where another attempt owns it, Yielded with a checkpoint
     saved as soon as `yielding` says so.
     """
+    parse_config(job.config.model_dump())  # once more: a row may hold what no form would take
     attempt = Attempt(job, reporter, yielding)
     try:
         attempt.begin()
@@ -67,15 +75,16 @@ class Attempt:
         self.base_loss: float | None = None
         self.tuned_loss: float | None = None
         self.compared: dict[str, Any] | None = None
+        self.best_step: int | None = None
         self.seconds: dict[str, float] = {}
 
     def begin(self) -> None:
-        """Read the data, load the model, keep the spec; the base model is measured before anything is learnt."""
+        """Read the data, load the model, keep the spec."""
         self.look()
         self.resume = self.saver.find()
         self.reporter.resumed(self.resume.checkpoint.step if self.resume else 0)
         set_seed(self.job.config.training.seed)
-        self.chat = load_chat(self.job.model_folder)
+        self.chat = load_chat(self.job.model_folder, self.job.config.base.chat_template)
         with Timed(self.seconds, "prepare"):
             self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat))
         self.tell_data()
@@ -86,14 +95,13 @@ class Attempt:
         self.seconds["load"] = round(self.loaded.seconds, 2)
         detail = f"In {self.loaded.seconds:.1f} s, {self.loaded.dtype} on {self.loaded.device.title}"
         self.reporter.event("note", "Base model loaded", detail)
-        self.reporter.spec(spec_of(self.job, self.loaded, self.data))
+        settle(self.loaded.tokenizer, self.chat, self.data)
+        self.reporter.spec(spec_of(self.job, self.loaded, self.data) | text_rules(self.chat))
         self.before = snapshot(self.loaded.model)
         if kept is not None:
             self.base_loss = kept.base_loss
-        elif len(self.data.held_out):
-            with Timed(self.seconds, "base_loss"), self.loaded.untuned():
-                self.base_loss = self.check_loss("model_unusable", "Choose another model, or another number format.")
-            self.reporter.event("eval", "Base model checked on held-out examples", f"Loss {self.base_loss:.4f}")
+        if not base_can_wait(self.job.config):
+            self.check_base()
 
     def tell_data(self) -> None:
         """What became of the examples, in the timeline."""
@@ -102,6 +110,9 @@ class Attempt:
             f"{len(data.train)} to learn, {len(data.held_out)} held out, {data.train.learnt} tokens learnt an epoch"
         )
         self.reporter.event("note", "Examples prepared", detail)
+        if not data.stops:
+            found = no_end(len(data.train))
+            self.reporter.alarm(found.kind, found.title, found.text)
         if data.cut:
             self.reporter.event("warning", f"{data.cut} examples were cut", f"They are longer than {length} tokens.")
         if data.too_long:
@@ -112,17 +123,63 @@ class Attempt:
         if data.refused:
             self.reporter.event("warning", f"{data.refused} examples do not fit the chat template", data.refusal)
 
+    def check_base(self) -> None:
+        """Measure the base model on the held-out examples, where that was not done yet and can be.
+
+        By the method's own loss: comparing methods need their trainer for it, before its first step.
+        """
+        own = self.job.config.method.name != "sft"
+        if self.base_loss is not None or not len(self.data.held_out):
+            return
+        if own and (self.tuner is None or self.resume is not None or self.tuner.state.global_step):
+            return
+        with Timed(self.seconds, "base_loss"):
+            if self.tuner is not None and own:
+                loss = self.tuner.held_out_loss()
+            else:
+                with self.loaded.untuned():
+                    loss = self.check_loss()
+        self.base_loss = finite(loss, "model_unusable", "Choose another model, or another number format.")
+        if self.tuner is not None:
+            self.tuner.kept = replace(self.tuner.kept, base_loss=self.base_loss)
+        self.watch.base_checked(self.base_loss)
+
     def learn(self) -> None:
         """Train. The steps that were made count, however it ends."""
         self.enter("running", "Training", f"{len(self.data.train)} examples")
+        self.set_watch()
         tuner = self.tuner = build(self.job, self.loaded, self.data, self.desk())
+        if self.job.config.method.name != "sft":
+            self.check_base()
+        self.watch.after_first_step = self.check_base
         try:
             with Timed(self.seconds, "train"):
                 tuner.train(resume_from_checkpoint=str(self.resume.checkpoint.folder) if self.resume else None)
+        except TrainingFailed:
+            if not tuner.state.global_step:
+                self.check_base()  # a base model that gives no number is to blame, not the learning rate
+            raise
         finally:
             self.steps = int(tuner.state.global_step)
             self.watch.points.flush()
         self.tuned_loss = self.known_loss(tuner)
+
+    def set_watch(self) -> None:
+        """What the run's speed is measured against, and who answers a few prompts at each check."""
+        loaded, config = self.loaded, self.job.config
+        full = config.adapter.tuner == "full"
+        if config.method.name == "sft":  # others read each example twice, or by two models
+            self.meter.work = work_of(loaded.model, self.data.train.data["length"], full)
+        self.meter.gflops = loaded.speeds.get(loaded.dtype, 0.0)
+        answerer = Answerer(loaded, self.data.stops, self.look)
+        asked = chosen(self.asked(self.data.held_out.examples[:MOST_LOOKED_AT]))
+        self.watch.sampler = Sampler(self.reporter.samples, answerer, Untuned(loaded, answerer), asked)
+        if full:  # later the base model would have to be read from disk once more, beside this one
+            self.watch.sampler.ask_base(None if self.resume else answerer)
+
+    def asked(self, examples: list[Example]) -> list[Question]:
+        """The questions in these held-out examples."""
+        return questions(examples, self.chat, self.chat.context or self.job.config.training.max_length)
 
     def desk(self) -> Desk:
         """Counters and what is known: from the checkpoint, or from the start."""
@@ -150,8 +207,12 @@ class Attempt:
             raise TrainingFailed("nothing_learnt", "Training ended before its first step.", "Take more epochs.")
         if not self.stopped:
             self.leave_loop()
+        wants_best = self.job.config.training.load_best_model_at_end
+        self.best_step = self.tuner.publish_best() if wants_best and self.tuner is not None else None
+        if self.best_step and self.best_step != self.steps and self.tuner is not None:
+            self.tuned_loss = self.tuner.kept.best
         with Timed(self.seconds, "publish"):
-            self.proof = publish(self.job, self.loaded.model, self.before)
+            self.proof = publish(self.job, self.loaded, self.before, self.chat.template.source)
         if not self.stopped:
             try:
                 self.measure()
@@ -179,17 +240,18 @@ class Attempt:
 
     def measure(self) -> None:
         """The tuned model's held-out loss and, where it is asked for, both models' answers."""
+        self.check_base()
         if self.tuned_loss is None and len(self.data.held_out):
             with Timed(self.seconds, "tuned_loss"):
-                self.tuned_loss = self.check_loss("diverged", "Take a lower learning rate.")
+                assert self.tuner is not None
+                self.tuned_loss = finite(self.tuner.held_out_loss(), "diverged", "Take a lower learning rate.")
         if self.job.config.training.predict_with_generate and len(self.data.held_out):
             with Timed(self.seconds, "answers"):
                 self.compared = self.answer()
 
     def answer(self) -> dict[str, Any]:
         """Both models answer every held-out example."""
-        context = self.chat.context or self.job.config.training.max_length
-        asked = questions(self.data.held_out.examples, self.chat, context)
+        asked = self.asked(self.data.held_out.examples)
         answerer = Answerer(self.loaded, self.data.stops, self.look)
         start = time.monotonic()
         tuned = answerer.answer(asked)
@@ -200,20 +262,10 @@ class Attempt:
         self.reporter.event("eval", "Held-out examples answered", detail + f"in {time.monotonic() - start:.1f} s")
         return found
 
-    def check_loss(self, reason: str, remedy: str) -> float:
-        """The held-out loss of whichever model is switched on. Raises `TrainingFailed` where it is no number."""
+    def check_loss(self) -> float:
+        """The held-out loss of whichever model is switched on."""
         data = self.data.held_out.data
-        loss = held_out_loss(self.loaded.model, data, int(self.loaded.tokenizer.pad_token_id), self.look)
-        if not math.isfinite(loss):
-            raise TrainingFailed(reason, f"The loss on the held-out examples is {loss}.", remedy)
-        return loss
-
-    def memory(self) -> dict[str, int]:
-        """What the run took at its peak beyond what stood there before the model was loaded, in bytes."""
-        device = self.loaded.device.name
-        before = self.unloaded_bytes if self.loaded.device.kind == "cpu" else 0
-        peak = peak_bytes(device)
-        return {"before": before, "peak": peak, "used": max(0, peak - before)}
+        return held_out_loss(self.loaded.model, data, int(self.loaded.tokenizer.pad_token_id), self.look)
 
     def result(self) -> dict[str, Any]:
         """What stands in `result.json`."""
@@ -236,9 +288,20 @@ class Attempt:
             "seconds": round(time.monotonic() - self.began, 2),
             "phases": self.seconds,
             "peak_rss_mb": peak_rss_mb(),
-            "memory": self.memory(),
+            "memory": used(self.unloaded_bytes, self.loaded.device.name),
             "dtype": self.loaded.dtype,
+            "method": self.job.config.method.name,
+            "tuner": self.job.config.adapter.tuner,
+            "quantization": self.job.config.base.quantization,
+            "best_step": self.best_step,
         } | ({"stopped": True} if self.stopped else {})
+
+
+def finite(loss: float, reason: str, remedy: str) -> float:
+    """`loss`. Raises `TrainingFailed` where it is no number."""
+    if not math.isfinite(loss):
+        raise TrainingFailed(reason, f"The loss on the held-out examples is {loss}.", remedy)
+    return loss
 
 
 class Timed:
@@ -255,6 +318,16 @@ class Timed:
         self._seconds[self._name] = round(time.monotonic() - self._start, 2)
 
 
+def base_can_wait(config: RunConfig) -> bool:
+    """Whether switching the adapter off gives the base model back at any time, so that no step need wait for its check.
+
+    A plain LoRA adapter stands beside the base; PiSSA, biases and full training change the base itself.
+    """
+    adapter = config.adapter
+    beside = adapter.tuner == "lora" and adapter.init_lora_weights == "default" and adapter.bias == "none"
+    return beside and config.method.name == "sft"
+
+
 def within(job: Job, chat: Chat) -> Any:
     """The training config with the longest example brought down to what the model can read."""
     training = job.config.training
@@ -266,22 +339,3 @@ def within(job: Job, chat: Chat) -> Any:
 def peak_rss_mb() -> float:
     """The most resident memory that this process ever had, in MB (10^6 bytes). It has no children."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1)
-
-
-def spec_of(job: Job, loaded: Loaded, data: Prepared) -> dict[str, Any]:
-    """What the attempt runs with, so that it can be done again."""
-    return {
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "dataset_sha256": job.dataset_sha256,
-        "model": {"repo": job.model_repo, "revision": job.model_revision, "source": job.model_source},
-        "dtype": loaded.dtype,
-        "device": loaded.device.title,
-        "threads": loaded.threads,
-        "matmul_gflops": loaded.speeds,
-        "seed": job.config.training.seed,
-        "examples": len(data.train),
-        "held_out": len(data.held_out),
-        "tokens": data.train.tokens,
-        "learnt_tokens": data.train.learnt,
-        **job.extra_spec,
-    }

@@ -113,12 +113,12 @@ def _explain_nothing(counts: _Counts) -> None:
         raise counts.refusal
     if counts.cut:
         problem = "After cutting to the longest example, no answer is left to learn."
-        raise TrainingFailed("nothing_learnt", problem, "Raise the longest example.")
+        raise TrainingFailed("all_cut", problem, "Raise the longest example.")
     if counts.too_long:
-        raise TrainingFailed("nothing_learnt", "Every example is too long, so all are left out.", "Raise the longest "
-                             "example, or cut them instead.")  # fmt: skip
+        problem = "Every example is too long, so all are left out."
+        raise TrainingFailed("all_too_long", problem, "Raise the longest example, or cut them instead.")
     raise TrainingFailed(
-        "nothing_learnt", "No example has an answer to learn.", "Look at the dataset's first examples, and map again."
+        "no_answers", "No example has an answer to learn.", "Look at the dataset's first examples, and map again."
     )
 
 

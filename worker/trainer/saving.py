@@ -30,7 +30,10 @@ SPARE = 1.5  # of the last checkpoint's size must be free for the next
 
 @dataclass(frozen=True)
 class Kept:
-    """What a later attempt must not find out anew: number format and threads change the rounding."""
+    """What a later attempt must not find out anew: number format and threads change the rounding.
+
+    `best` is the lowest loss of a check, made at `best_step`; `waited` counts the checks since.
+    """
 
     dtype: str
     threads: int
@@ -38,6 +41,8 @@ class Kept:
     base_loss: float | None = None
     last_check: tuple[int, float] | None = None
     best: float | None = None
+    best_step: int = 0
+    waited: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Saver:
         self._job, self._reporter, self._clock = job, reporter, clock
         self.root = job.run_dir / "checkpoints"
         self._last, self._size, self._told = clock(), 0, False
+        self.last_step = 0  # of the newest checkpoint that is whole
         self._numbers = _random_numbers()
 
     def find(self) -> Resume | None:
@@ -73,10 +79,15 @@ class Saver:
         if found.step < sealed[-1].step:
             title = f"The checkpoint of step {sealed[-1].step:,} is damaged"
             self._reporter.event("warning", title, f"The one of step {found.step:,} is used.")
-        self._size = found.size
+        self._size, self.last_step = found.size, found.step
         kept: dict[str, Any] = read_json(found.folder / OURS)
         check = kept.pop("last_check")
         return Resume(found, Kept(**kept, last_check=(int(check[0]), float(check[1])) if check else None))
+
+    def best(self, step: int) -> Path | None:
+        """The folder of the verified checkpoint of `step`; None where there is none."""
+        folder = checkpoints.folder_of(self.root, step)
+        return folder if checkpoints.verified(folder, self._job.spec_hash) else None
 
     def began(self) -> None:
         """The loop begins: time counts from now."""
@@ -86,6 +97,10 @@ class Saver:
     def step_ended(self) -> None:
         """Keep the random numbers of this moment: a stop in mid-step saves the state of the last step's end."""
         self._numbers = _random_numbers()
+
+    def rewind(self) -> None:
+        """Draw the random numbers since the last step's end anew: the step is done again."""
+        _set_random_numbers(self._numbers)
 
     def is_due(self) -> bool:
         """Whether the time for the next checkpoint has come."""
@@ -122,7 +137,7 @@ class Saver:
             _set_random_numbers(now)
         write_json(folder / OURS, asdict(kept))
         sealed = checkpoints.seal(folder, step, self._job.claim, self._job.spec_hash, best)
-        self._size = sealed.size
+        self._size, self.last_step = sealed.size, step
         self._reporter.checkpoint(step)
         failpoint("checkpoint.recorded", run=self._job.run_id, claim=self._job.claim, step=step)
         checkpoints.rotate(self.root, self._job.spec_hash)

@@ -12,15 +12,10 @@ from transformers import TrainerControl
 from trl import SFTTrainer
 
 from studio.core.learnt import IGNORED
-from studio.core.microbatches import token_budget
-from worker.trainer.arguments import arguments
 from worker.trainer.batches import StepCollator
-from worker.trainer.job import Job
-from worker.trainer.load import Loaded
 from worker.trainer.loss import has_plain_head, score
-from worker.trainer.masters import MasterAdamW
-from worker.trainer.prepare import Prepared
-from worker.trainer.tuner import Desk, Tuner
+from worker.trainer.memory import Room, can_fail
+from worker.trainer.tuner import Tuner
 
 
 class TrlTuner(Tuner, SFTTrainer):
@@ -45,6 +40,8 @@ class FastTuner(Tuner, SFTTrainer):
         """`collator` makes the micro-batches."""
         super().__init__(data_collator=collator, **rest)
         self._plain = has_plain_head(self.model)
+        self._room = Room(collator, self._meter, self._saver, self._watch)
+        self._probes = can_fail(self.args.device.type)
 
     def get_batch_samples(self, *given: Any) -> Any:
         """The next step's examples; how long they were waited for is told."""
@@ -63,8 +60,18 @@ class FastTuner(Tuner, SFTTrainer):
 
     def training_step(self, model: PeftModel, inputs: dict[str, Any], *rest: Any) -> torch.Tensor:
         """One optimizer step's micro-batches, forward and backward. Raises what `on_substep_end` raises between two."""
+
+        def work(batches: list[dict[str, Any]]) -> torch.Tensor:
+            return self._micro_batches(model, batches, *rest)
+
+        if self._probes:
+            self._probes = False
+            self._room.probe(model, self.train_dataset, self.args.train_batch_size, work)
+        return self._room.step(model, inputs["micro_batches"], work)
+
+    def _micro_batches(self, model: PeftModel, batches: list[dict[str, Any]], *rest: Any) -> torch.Tensor:
         total = torch.zeros((), device=self.args.device)
-        for number, batch in enumerate(inputs["micro_batches"]):
+        for number, batch in enumerate(batches):
             if number:
                 self.control: TrainerControl = self.callback_handler.on_substep_end(self.args, self.state, self.control)
             self._meter.batch(batch["tokens"], batch["room"])
@@ -89,27 +96,3 @@ class FastTuner(Tuner, SFTTrainer):
         found = score(model, inputs)
         self._meter.scored(found.count, found.correct)
         return found.loss / (found.count if num_items_in_batch is None else num_items_in_batch)
-
-
-def build(job: Job, loaded: Loaded, data: Prepared, desk: Desk) -> Tuner:
-    """The trainer, ready for `.train()`."""
-    optimizer, training = None, job.config.training
-    if loaded.dtype == "bfloat16":
-        optimizer = MasterAdamW(
-            loaded.model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
-        )
-    shared: dict[str, Any] = {
-        "desk": desk,
-        "held_out": data.held_out,
-        "model": loaded.model,
-        "args": arguments(job, loaded, data),
-        "train_dataset": data.train.data,
-        "eval_dataset": data.held_out.data if len(data.held_out) else None,
-        "processing_class": loaded.tokenizer,
-        "callbacks": [desk.watch],
-        "optimizers": (optimizer, None),
-    }
-    if training.path == "trl":
-        return TrlTuner(**shared)
-    budget = token_budget(training.micro_batch_tokens, loaded.device.kind, loaded.dtype)
-    return FastTuner(collator=StepCollator(int(loaded.tokenizer.pad_token_id), budget), **shared)

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import set_peft_model_state_dict
-from safetensors.torch import load_file
 from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
@@ -17,7 +15,7 @@ from worker.trainer.callbacks import Meter, StopLook, Watch
 from worker.trainer.job import TrainingFailed
 from worker.trainer.loss import held_out_loss
 from worker.trainer.prepare import Part
-from worker.trainer.publish import WEIGHTS
+from worker.trainer.publish import save_trained, takes
 from worker.trainer.saving import Kept, Saver
 
 
@@ -56,9 +54,10 @@ class EpochSampler(LengthGroupedSampler):
 class Tuner(Trainer):
     """What the trainers of all methods share; it stands before TRL's own: `class X(Tuner, SFTTrainer)`."""
 
-    def __init__(self, *, desk: Desk, held_out: Part, **rest: Any) -> None:
-        """`rest` is the trainer's of the method."""
+    def __init__(self, *, desk: Desk, held_out: Part, patience: int = 0, **rest: Any) -> None:
+        """`patience` counts checks without a better one, 0: no end to it. `rest` is the trainer's of the method."""
         super().__init__(**rest)
+        self._patience = patience
         self._meter, self._watch, self._look, self._held_out = desk.meter, desk.watch, desk.look, held_out
         self._saver, self.kept = desk.saver, desk.kept
         self._is_best = False
@@ -89,31 +88,55 @@ class Tuner(Trainer):
         )
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """The adapter alone, without PEFT's question to the Hub, without the arguments, which could hold a token."""
-        folder = Path(output_dir or self.args.output_dir)
-        self.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+        """What is trained, without PEFT's question to the Hub, without the arguments, which could hold a token."""
+        save_trained(self.model, Path(output_dir or self.args.output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """The adapter's weights into the tensors that are there: PEFT would make float32 of a bf16 adapter."""
-        found = set_peft_model_state_dict(self.model, load_file(Path(resume_from_checkpoint) / WEIGHTS))
-        if found.unexpected_keys:
+        """What was trained so far into the tensors that are there."""
+        if not takes(self.model, Path(resume_from_checkpoint)):
             problem = "The checkpoint's adapter is not of this run's shape."
             raise TrainingFailed("checkpoints_damaged", problem, "Retry it: the new run begins from the start.")
 
+    def held_out_loss(self) -> float:
+        """The mean loss of the held-out examples, as the model is now."""
+        return held_out_loss(self.model, self._held_out.data, self.processing_class.pad_token_id, self._look)
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The held-out loss, told to everyone who listens. Raises `StopAsked` between batches."""
-        start = time.monotonic()
-        loss = held_out_loss(self.model, self._held_out.data, self.processing_class.pad_token_id, self._look)
+        start, step = time.monotonic(), self.state.global_step
+        loss = self.held_out_loss()
         if not math.isfinite(loss):
-            problem = f"The loss on the held-out examples became {loss} at step {self.state.global_step}."
+            problem = f"The loss on the held-out examples became {loss} at step {step}."
             raise TrainingFailed("diverged", problem, "Take a lower learning rate.")
         self._is_best = self.kept.best is None or loss < self.kept.best
-        best = loss if self._is_best else self.kept.best
-        self.kept = replace(self.kept, last_check=(self.state.global_step, loss), best=best)
+        self.kept = replace(self.kept, last_check=(step, loss), waited=self.kept.waited + 1)
+        if self._is_best:
+            self.kept = replace(self.kept, best=loss, best_step=step, waited=0)
         found = {"eval_loss": loss}
         self.log(dict(found))
-        self._watch.checked(self.state.global_step, loss, time.monotonic() - start)
+        self._watch.checked(step, loss, time.monotonic() - start)
         self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         self.control.should_save |= self._is_best
+        self._stop_early(step)
         return found
+
+    def _stop_early(self, step: int) -> None:
+        """End training where checks no longer get better; the run succeeds with what it learnt."""
+        if self._patience and self.kept.waited >= self._patience and step < self.state.max_steps:
+            self.control.should_training_stop = True
+            words = f"{self.kept.waited} checks without a better one; the best was at step {self.kept.best_step:,}."
+            self._watch.tell("note", f"Stopped early at step {step:,}", words)
+
+    def publish_best(self) -> int | None:
+        """The step whose weights are in the model now: the best check's where they are on disk, else None; told."""
+        best = self.kept.best_step
+        if not best or best == self.state.global_step:
+            return best or None
+        folder = self._saver.best(best)
+        if folder is None or not takes(self.model, folder):
+            words = f"The weights of step {best:,} are not on disk any more."
+            self._watch.tell("warning", "The last weights are published, not the best", words)
+            return None
+        words = f"Loss {self.kept.best:.4f} on held-out examples; training went on to step {self.state.global_step:,}."
+        self._watch.tell("note", f"The weights of step {best:,} are kept: its check was the best", words)
+        return best

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
@@ -12,7 +13,8 @@ from studio.core.db import Database
 from studio.core.errors import Conflict
 from studio.core.states import MOVES, State
 from studio.core.stores.runs import Event, add_event
-from studio.core.tables import metrics, runs
+from studio.core.stores.series import Sample
+from studio.core.tables import metrics, run_events, runs, samples
 
 
 class ClaimLost(Conflict):
@@ -84,6 +86,27 @@ class Claimed:
             self._check(connection)
             add_event(connection, self._run_id, self._claim, Event(time.time(), kind, title, detail))
 
+    def alarm(self, kind: str, title: str, detail: str = "") -> None:
+        """Append to the timeline what is said once of a run, however many attempts it takes."""
+        kind = f"alarm:{kind}"
+        known = select(run_events.c.id).where(run_events.c.run_id == self._run_id, run_events.c.kind == kind)
+        with self._write("alarm") as connection:
+            self._check(connection)
+            if connection.execute(known.limit(1)).first() is None:
+                add_event(connection, self._run_id, self._claim, Event(time.time(), kind, title, detail))
+
+    def samples(self, step: int, answers: list[Sample]) -> None:
+        """What the model of `step` answers (0: the base model); a step written again is replaced."""
+        with self._write("samples", step=step) as connection:
+            owner = self._check(connection)
+            same = {"run_id": self._run_id, "step": step, "claim": self._claim, "owner": owner}
+            rows = [{**same, "number": number, **asdict(one)} for number, one in enumerate(answers)]
+            query = insert(samples)
+            replace = {name: query.excluded[name] for name in ("claim", "asked", "reference", "answer")}
+            connection.execute(
+                query.on_conflict_do_update(index_elements=["run_id", "step", "number"], set_=replace), rows
+            )
+
     def metrics(self, points: list[tuple[int, str, float]]) -> None:
         """Add `(step, name, value)` points in one transaction; a step written again is replaced."""
         if not points:
@@ -112,7 +135,8 @@ class Claimed:
         """The attempt begins after `step`: what an older one measured beyond it is superseded."""
         with self._write("resumed", step=step) as connection:
             self._update(connection, resume_step=step, step=step, checkpoint_step=step)
-            connection.execute(delete(metrics).where(metrics.c.run_id == self._run_id, metrics.c.step > step))
+            for table in (metrics, samples):
+                connection.execute(delete(table).where(table.c.run_id == self._run_id, table.c.step > step))
             if step:
                 event = Event(time.time(), "note", f"Goes on from step {step:,}", "From its newest checkpoint")
                 add_event(connection, self._run_id, self._claim, event)

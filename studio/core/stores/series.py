@@ -1,11 +1,22 @@
-"""Metrics: one number at one step."""
+"""What is measured on the way: metrics, one number at one step; and samples, a few answers at one step."""
+
+from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
 from studio.core.db import Database
-from studio.core.tables import metrics
+from studio.core.tables import metrics, samples
 
 Series = list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A held-out prompt, what is expected, and what the model of some step answers."""
+
+    asked: str
+    reference: str
+    answer: str
 
 
 class MetricStore:
@@ -39,6 +50,15 @@ class MetricStore:
         )
         with self._db.read() as connection:
             return {name: value for name, value in connection.execute(query.where(metrics.c.run_id == run_id))}
+
+    def samples(self, run_id: str) -> dict[int, list[Sample]]:
+        """The answers of a run by step, 0 first (the base model), each step's in the same order of prompts."""
+        query = select(samples).where(samples.c.run_id == run_id).order_by(samples.c.step, samples.c.number)
+        found: dict[int, list[Sample]] = {}
+        with self._db.read() as connection:
+            for row in connection.execute(query).mappings():
+                found.setdefault(row["step"], []).append(Sample(row["asked"], row["reference"], row["answer"]))
+        return found
 
     def mean(self, run_id: str, name: str) -> float | None:
         """The mean of one metric over all steps; None where there is none."""

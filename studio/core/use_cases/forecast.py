@@ -63,6 +63,7 @@ def count(services: Services, dataset: DatasetVersion, config: RunConfig) -> dic
             "model": str(folder),
             "max_length": training.max_length,
             "overlong": training.overlong,
+            "template": config.base.chat_template,
             "eval_share": training.eval_share,
             "seed": training.seed,
         }

@@ -9,6 +9,7 @@ from studio.core import hub_datasets
 from studio.core.artifacts import new_id, sync, write_json
 from studio.core.errors import Refused
 from studio.core.hub import OnProgress
+from studio.core.hub_child import checked_token
 from studio.core.hub_datasets import HubDataset, Remote
 from studio.core.services import Services
 from studio.core.use_cases.upload import Inspection
@@ -109,7 +110,7 @@ def suggested(dataset: HubDataset) -> Choice:
 
 def _token(services: Services, token: str | None) -> str | None:
     """The person's token; the operator's where only this machine reaches the studio, so that the two are one."""
-    given = hub_datasets.checked_token(token)
+    given = checked_token(token)
     if given is None and services.settings.is_loopback:
-        return hub_datasets.checked_token(os.environ.get("HF_TOKEN"))
+        return checked_token(os.environ.get("HF_TOKEN"))
     return given

@@ -28,7 +28,8 @@ def count_name(config: RunConfig) -> str:
     """The name under which the counts of a dataset for a config are kept."""
     training = config.training
     split = training.eval_share, training.seed
-    return json.dumps([config.base.repo, config.base.revision, training.max_length, training.overlong, *split])
+    base = config.base.repo, config.base.revision, config.base.chat_template
+    return json.dumps([*base, training.max_length, training.overlong, *split])
 
 
 def measured_speed(services: Services, owner: str, config: RunConfig) -> float | None:

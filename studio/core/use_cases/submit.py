@@ -6,12 +6,14 @@ from typing import Any
 
 from studio.core.artifacts import write_json
 from studio.core.config import RunConfig, parse_config
+from studio.core.disk import no_room_for
 from studio.core.errors import Fault, Faults, NotFound, StudioError
 from studio.core.failpoints import failpoint
 from studio.core.models import ModelFacts, look_up
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import NewRun, Run
+from studio.core.use_cases.model_check import check_model
 from studio.core.use_cases.pace import quick_seconds
 
 NAME_LENGTH = 200
@@ -35,7 +37,7 @@ def submit(services: Services, owner: str, order: Order) -> Run:
         faults.append(Fault("name", f"The name has {len(order.name)} characters.", f"Keep it under {NAME_LENGTH}."))
     config = _config(order, faults)
     dataset = _dataset(services, owner, order, faults)
-    facts = _model(services, config, faults) if config else None
+    facts = _model(services, owner, config, faults) if config else None
     if faults or config is None or dataset is None or facts is None:
         raise Faults(faults)
     _after(services, owner, order, faults)
@@ -101,14 +103,17 @@ def _dataset(services: Services, owner: str, order: Order, faults: list[Fault]) 
     return found
 
 
-def _model(services: Services, config: RunConfig, faults: list[Fault]) -> ModelFacts | None:
+def _model(services: Services, owner: str, config: RunConfig, faults: list[Fault]) -> ModelFacts | None:
     """The model's facts; what does not go together with it is added to `faults`."""
     try:
-        facts = look_up(config.base.repo, config.base.revision, services.settings)
+        facts = look_up(config.base.repo, config.base.revision, services.settings, owner)
+        check_model(services.settings, facts, config.base.chat_template)
     except StudioError as error:
-        faults.append(Fault("base.repo", error.problem, error.remedy))
+        faults.append(Fault(error.field or "base.repo", error.problem, error.remedy))
         return None
     faults.extend(model_faults(config, facts))
+    if facts.bytes_to_fetch and (words := no_room_for(services.settings, facts.bytes_to_fetch)):
+        faults.append(Fault("base.repo", *words))
     return facts
 
 
