@@ -10,7 +10,7 @@ import torch
 
 from studio.core.config import RunConfig
 from studio.core.estimate.terms import PASSES, Counted, Shape, Terms, Weights, block_of, dot, once_of
-from worker.dry_run.ledger import AsOnProcessor, Ledger, Saved
+from worker.dry_run.ledger import as_on_processor, Ledger, Saved
 from worker.dry_run.model import Sketch, sketch
 from worker.trainer.attach import causal_of
 from worker.trainer.head import CHUNK
@@ -56,26 +56,26 @@ def one_step(drawn: Sketch, shape: Shape, accumulates: bool = False) -> Found:
     batch = batch_of(shape, device)
     model.zero_grad(set_to_none=True)
     if accumulates:
-        with AsOnProcessor(), Ledger(drawn.standing):
+        with as_on_processor(), Ledger(drawn.standing):
             score(model, batch_of(Shape(1, 8, 4), device)).loss.backward()
     ledger, saved = Ledger([*drawn.standing, *_tensors(batch)]), Saved(drawn.standing)
     ledger.live = ledger.most = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
-    with AsOnProcessor(), ledger, halfway(model, ledger) as body:
+    with as_on_processor(), ledger, halfway(model, ledger) as body:
         with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
             found = score(model, batch)
-        head = ledger.most
+        head, kept = ledger.most, saved.bytes
         ledger.begin()
         (found.loss / shape.learnt).backward()
     del found
     model.zero_grad(set_to_none=True)
-    counted = {"saved": saved.bytes, "body": body[0], "head": head, "backward": ledger.most}
+    counted = {"saved": kept, "body": body[0], "head": head, "backward": ledger.most}
     return counted | _check(drawn, batch)
 
 
 def _check(drawn: Sketch, batch: dict[str, Any]) -> Found:
     ledger = Ledger([*drawn.standing, *_tensors(batch)])
     drawn.model.eval()
-    with AsOnProcessor(), ledger, torch.no_grad(), halfway(drawn.model, ledger) as body:
+    with as_on_processor(), ledger, torch.no_grad(), halfway(drawn.model, ledger) as body:
         score(drawn.model, batch)
     drawn.model.train()
     return {"check_body": body[0], "check_head": ledger.most}

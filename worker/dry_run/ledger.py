@@ -5,12 +5,12 @@ tensors are those of a real run, since autograd and Python decide them and not t
 """
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -57,35 +57,42 @@ class Ledger(TorchDispatchMode):
 
 
 class Saved:
-    """Bytes that autograd keeps for the backward pass: each storage once, without what is in `parameters`."""
+    """Bytes that autograd keeps for the backward pass: each storage once, without what was `there` before."""
 
-    def __init__(self, parameters: Any) -> None:
-        """`parameters` are there anyhow."""
-        self._there = {parameter.untyped_storage()._cdata for parameter in parameters}
-        self._kept: dict[int, int] = {}
+    def __init__(self, there: Iterable[torch.Tensor]) -> None:
+        """Parameters, above all: they stand in memory anyhow."""
+        self._there = {tensor.untyped_storage()._cdata for tensor in there}
+        self._kept: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
         """The hook that autograd calls for each tensor it saves."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._there:
-            self._kept[storage._cdata] = storage.nbytes()
+            self._kept[id(storage)] = weakref.ref(storage)
         return tensor
 
     @property
     def bytes(self) -> int:
-        """The sum."""
-        return sum(self._kept.values())
+        """The sum of those that are still kept."""
+        return sum(storage.nbytes() for ref in self._kept.values() if (storage := ref()) is not None)
 
 
-class AsOnProcessor(TorchFunctionMode):
-    """Attention as the processor's kernel does it: on the meta device torch would take the one that keeps all scores."""
+@contextmanager
+def as_on_processor() -> Iterator[None]:
+    """Attention as the processor's kernel does it: on the meta device torch would take the one that keeps all scores.
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Pass everything else on."""
-        kwargs = kwargs or {}
-        if func is functional.scaled_dot_product_attention and args[0].is_meta:
-            return _attend(*args, **kwargs)
-        return func(*args, **kwargs)
+    Put in the function's own place, not around it: a backward pass that computes again does so in another thread.
+    """
+    real = functional.scaled_dot_product_attention
+
+    def attention(query: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        return (_attend if query.is_meta else real)(query, *rest, **named)
+
+    functional.scaled_dot_product_attention = attention
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = real
 
 
 def _attend(
