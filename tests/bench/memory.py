@@ -1,8 +1,8 @@
 """`python -m tests.bench.memory --json [--only NAME]`: the peak of memory of whole runs, forecast and measured.
 
-Each run is a fresh process that goes through the trainer's own phases; measured is its VmHWM less the value that it had
-before the model was loaded, as `result.json` holds it. The forecast is made before, by the functions that the page asks:
-a dry run on the meta device and arithmetic. `--fit` prints the constants of `studio.core.estimate.memory` that suit best.
+Each run is a fresh process that goes through the trainer's own phases; measured is its VmHWM less the value it had
+before the model was loaded, as `result.json` holds it. The forecast is made before, by what the page asks: a dry run on
+the meta device, and arithmetic. `--fit` prints the constants of `studio.core.estimate.memory` that suit best.
 """
 
 import argparse

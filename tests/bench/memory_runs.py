@@ -37,8 +37,12 @@ class Run:
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-DORA, FULL = {"adapter": {"use_dora": True}}, {"adapter": {"tuner": "full"}, "training": {"learning_rate": 1e-5}}
-NF4, AGAIN = {"base": {"quantization": "nf4"}}, {"training": {"activation_checkpointing": "full"}}
+Groups = Mapping[str, Mapping[str, Any]]
+DORA: Groups = {"adapter": {"use_dora": True}}
+FULL: Groups = {"adapter": {"tuner": "full"}, "training": {"learning_rate": 1e-5}}
+FULL_AGAIN: Groups = {**FULL, "training": {"learning_rate": 1e-5, "activation_checkpointing": "full"}}
+NF4: Groups = {"base": {"quantization": "nf4"}}
+AGAIN: Groups = {"training": {"activation_checkpointing": "full"}}
 RUNS = (
     Run("starter lora 256", "starter", 256),
     Run("starter lora 1024", "starter", 1024, 2),
@@ -51,7 +55,7 @@ RUNS = (
     Run("wide lora 1024", "wide", 1024, 2),
     Run("wide dora 256", "wide", 256, 4, DORA),
     Run("wide nf4 1024", "wide", 1024, 2, NF4),
-    Run("wide full 256 checkpointing", "wide", 256, 4, {**FULL, "training": {**FULL["training"], **AGAIN["training"]}}),
+    Run("wide full 256 checkpointing", "wide", 256, 4, FULL_AGAIN),
     Run("words lora 256", "words", 256),
     Run("words lora 1024 checkpointing", "words", 1024, 2, AGAIN),
     Run("words nf4 256", "words", 256, 4, NF4),
@@ -68,8 +72,8 @@ def config_of(run: Run) -> Any:
     """The run's config: three steps, so that the optimizer's memory stands beside the activations."""
     groups = {name: dict(values) for name, values in run.groups.items()}
     groups["base"] = {"dtype": "bfloat16", **groups.get("base", {})}
-    groups["training"] = {"max_length": run.length, "per_device_train_batch_size": run.examples, "max_steps": STEPS,
-                          "overlong": "cut", "eval_steps": 2, "warmup_steps": 0, **groups.get("training", {})}  # fmt: skip
+    training = {"max_length": run.length, "per_device_train_batch_size": run.examples, "max_steps": STEPS}
+    groups["training"] = {**training, "eval_steps": 2, "warmup_steps": 0, **groups.get("training", {})}
     return parse_config(groups)
 
 
@@ -115,16 +119,24 @@ def measure(run: Run, folder: Path, work: Path) -> dict[str, Any]:
 
 def data(run: Run, folder: Path, out: Path) -> Path:
     """Examples that are all longer than the run's longest, so that all are cut to it; half of each is learnt."""
-    from studio.core.learning import learn_all
     from studio.core.examples import Example
+    from studio.core.learning import learn_all
     from studio.core.tokenizer import load_chat
     from tests.integration.trainer_jobs import write_data
 
     chat, words = load_chat(folder), "word "
+
     def chats(asked: int) -> list[dict[str, Any]]:
         return [{"role": "user", "content": words * asked}, {"role": "assistant", "content": words * run.length * 2}]
-    asked = next(n for n in range(1, run.length) if _asked(next(iter(learn_all([Example(chats(n))], chat, run.length)))) >= run.length / 2)
-    return write_data(out / "data.parquet", [chats(asked)] * (EXAMPLES + HELD_OUT), [None] * EXAMPLES + ["eval"] * HELD_OUT)
+
+    asked = next(
+        n
+        for n in range(1, run.length)
+        if _asked(next(iter(learn_all([Example(chats(n))], chat, run.length)))) >= run.length / 2
+    )
+    return write_data(
+        out / "data.parquet", [chats(asked)] * (EXAMPLES + HELD_OUT), [None] * EXAMPLES + ["eval"] * HELD_OUT
+    )
 
 
 def _asked(one: Any) -> int:

@@ -10,7 +10,7 @@ import torch
 
 from studio.core.config import RunConfig
 from studio.core.estimate.terms import PASSES, Counted, Shape, Terms, Weights, block_of, dot, once_of
-from worker.dry_run.ledger import as_on_processor, Ledger, Saved
+from worker.dry_run.ledger import Ledger, Saved, as_on_processor
 from worker.dry_run.model import Sketch, sketch
 from worker.trainer.attach import causal_of
 from worker.trainer.head import CHUNK
@@ -32,7 +32,7 @@ def count(folder: Path, config: RunConfig, dtype: str, accumulates: bool) -> Cou
     of_one = [one_step(one, shape, accumulates) for shape in ONE]
     of_two = [one_step(two, shape, accumulates) for shape in TWO]
     terms = {name: fit([found[name] for found in of_one], [found[name] for found in of_two]) for name in PASSES}
-    return Counted(weights=weights_of(one, two), **terms, chunk=CHUNK, accumulates=accumulates)
+    return Counted(weights_of(one, two), terms, CHUNK, accumulates)
 
 
 def fit(of_one: Sequence[int], of_two: Sequence[int]) -> Terms:

@@ -95,18 +95,17 @@ def as_on_processor() -> Iterator[None]:
         functional.scaled_dot_product_attention = real
 
 
-def _attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attn_mask: torch.Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> torch.Tensor:
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+    """The processor's kernel; `rest` and `named` are those of `scaled_dot_product_attention`."""
+    given = dict(zip(("attn_mask", "dropout_p", "is_causal"), rest, strict=False)) | named
     found = ATEN._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale
+        query,
+        key,
+        value,
+        given.get("dropout_p", 0.0),
+        given.get("is_causal", False),
+        attn_mask=given.get("attn_mask"),
+        scale=given.get("scale"),
     )
     out: torch.Tensor = found[0]
     return out

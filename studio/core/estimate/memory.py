@@ -4,11 +4,12 @@ Four moments can be the highest one: the model is being loaded, held-out example
 the model, the optimizer steps. What stands beside them at each moment is the same.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from studio.core.config import RunConfig
 from studio.core.config.rules import blocks as numbers_of
 from studio.core.estimate.terms import Counted, Shape, Weights
+from studio.core.model_build import Build
 
 SIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Bytes a weight in fewer bits, its scales included: one for each 64 weights (in 8 bits if quantized once more), or row.
@@ -38,6 +39,16 @@ class Memory:
         """All parts."""
         return sum(getattr(self, part.name) for part in fields(self))
 
+    @property
+    def trained(self) -> int:
+        """What is kept for all that is trained: adapter, gradients, optimizer."""
+        return self.adapter + self.gradients + self.optimizer
+
+    @property
+    def working(self) -> int:
+        """What comes and goes with each micro-batch."""
+        return self.saved + self.logits + self.scratch
+
 
 @dataclass(frozen=True)
 class Load:
@@ -47,30 +58,36 @@ class Load:
     check: Shape | None
 
 
-def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: Load, on_processor: bool = True) -> Memory:
+def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: Load, processor: bool = True) -> Memory:
     """The run's peak. `dtype` is the number format that the machine takes, `blocks` how many the model has."""
     size, trained = SIZE[dtype], trained_of(config, counted.weights, blocks)
-    full = config.adapter.tuner == "full"
-    weights = weights_bytes(config, dtype, counted.weights, blocks)
-    adapter = 0 if full else 2 * size * trained  # and a copy of its first weights, to tell whether it changed
+    unpacked = size * counted.weights.largest if config.base.quantization != "none" else 0
     masters = 4 * trained if dtype == "bfloat16" else 0
-    optimizer = round(STATES[config.training.optim] * trained) + masters
+    beside = Memory(
+        weights=weights_bytes(config, dtype, counted.weights, blocks),
+        # and a copy of its first weights, to tell whether it changed
+        adapter=0 if config.adapter.tuner == "full" else 2 * size * trained,
+        gradients=0,
+        optimizer=round(STATES[config.training.optim] * trained) + masters,
+        saved=0,
+        logits=0,
+        scratch=0,
+    )
     moments = [
-        Memory(weights, adapter, 0, 0, 0, 0, loading(config, dtype, counted.weights, blocks)),
-        _checking(counted, blocks, load, Memory(weights, adapter, 0, optimizer, 0, 0, 0), packed_scratch(config, dtype, counted)),
-        _stepping(counted, blocks, load.step, Memory(weights, adapter, size * trained, optimizer, 0, 0, 0), packed_scratch(config, dtype, counted)),
-        Memory(weights, adapter, size * trained, optimizer, 0, 0, 4 * trained if masters else 0),
+        replace(beside, optimizer=0, scratch=unpacked),
+        _checking(counted, load, beside, unpacked),
+        _stepping(counted, blocks, load.step, replace(beside, gradients=size * trained), unpacked),
+        replace(beside, gradients=size * trained, scratch=4 * trained if masters else 0),
     ]
     highest = max(moments, key=lambda moment: moment.total)
-    return _with_process(highest) if on_processor else highest
+    return _with_process(highest) if processor else highest
 
 
 def weights_bytes(config: RunConfig, dtype: str, found: Weights, blocks: int) -> int:
     """The base model as it stands in memory."""
-    size, kind = SIZE[dtype], config.base.quantization
+    size, twice = SIZE[dtype], config.base.bnb_4bit_use_double_quant
+    kind = "nf4 twice" if config.base.quantization == "nf4" and twice else config.base.quantization
     packed = found.block_packed * blocks if kind != "none" else 0
-    if kind == "nf4" and config.base.bnb_4bit_use_double_quant:
-        kind = "nf4 twice"
     whole = found.once + found.block * blocks - packed
     return size * whole + round(PACKED.get(kind, 0) * packed)
 
@@ -81,45 +98,49 @@ def trained_of(config: RunConfig, found: Weights, blocks: int) -> int:
     return found.once_trained + found.block_trained * min(blocks, chosen or blocks)
 
 
-def loading(config: RunConfig, dtype: str, found: Weights, blocks: int) -> int:
-    """What loading takes beside the model: one layer as it was on disk, before it is packed."""
-    return SIZE[dtype] * found.largest if config.base.quantization != "none" else 0
-
-
-def packed_scratch(config: RunConfig, dtype: str, counted: Counted) -> int:
-    """A layer in fewer bits is unpacked for each of its products."""
-    return SIZE[dtype] * counted.weights.largest if config.base.quantization != "none" else 0
-
-
 def _stepping(counted: Counted, blocks: int, shape: Shape, beside: Memory, unpacked: int) -> Memory:
     """The highest moment of a micro-batch. Gradients that stand from the beginning are in what was counted."""
-    saved = counted.saved.at(shape, blocks, counted.chunk)
-    body = counted.body.at(shape, blocks, counted.chunk) + unpacked
-    head = counted.head.at(shape, blocks, counted.chunk)
-    backward = counted.backward.at(shape, blocks, counted.chunk) + unpacked
+    saved = counted.most("saved", shape, blocks)
+    body = counted.most("body", shape, blocks) + unpacked
+    head = counted.most("head", shape, blocks)
+    backward = counted.most("backward", shape, blocks) + unpacked
     most = max(body, head, backward)
     gradients = beside.gradients if counted.accumulates or most == backward else 0
     rest = max(0, most - saved - gradients)
     logits = rest if most == head else 0
     saved = min(saved, most - gradients - rest)
-    return Memory(
-        beside.weights, beside.adapter, gradients, beside.optimizer, max(0, saved), logits, rest - logits
-    )
+    return replace(beside, gradients=gradients, saved=max(0, saved), logits=logits, scratch=rest - logits)
 
 
-def _checking(counted: Counted, blocks: int, load: Load, beside: Memory, unpacked: int) -> Memory:
+def _checking(counted: Counted, load: Load, beside: Memory, unpacked: int) -> Memory:
+    """The highest moment of a check on held-out examples; one block at a time holds anything."""
     if load.check is None:
         return beside
-    body = counted.check_body.at(load.check, 1, counted.chunk) + unpacked
-    head = counted.check_head.at(load.check, 1, counted.chunk)
-    logits, scratch = (head, 0) if head > body else (0, body)
-    return Memory(beside.weights, beside.adapter, 0, beside.optimizer, 0, logits, scratch)
+    body = counted.most("check_body", load.check, 1) + unpacked
+    head = counted.most("check_head", load.check, 1)
+    return replace(beside, logits=head) if head > body else replace(beside, scratch=body)
 
 
 def _with_process(found: Memory) -> Memory:
     """As the system counts it."""
-    moving = found.gradients + found.saved + found.logits + found.scratch
-    more = PROCESS + round(HOLES * moving)
-    return Memory(
-        found.weights, found.adapter, found.gradients, found.optimizer, found.saved, found.logits, found.scratch + more
+    moving = found.gradients + found.working
+    return replace(found, scratch=found.scratch + PROCESS + round(HOLES * moving))
+
+
+def least(config: RunConfig, dtype: str, build: Build, load: Load) -> tuple[int, int]:
+    """Bytes that a run surely takes and hardly exceeds, from the model's shape alone: until a dry run is there."""
+    size, shapes = SIZE[dtype], list(build.shapes.values())
+    packed = sum(out * into for out, into in shapes) * build.layers
+    whole = build.vocab_size * build.hidden_size * (1 if build.tied else 2)
+    weights = Weights(packed // max(1, build.layers), packed // max(1, build.layers), whole, 0, 0, 0)
+    low = weights_bytes(config, dtype, weights, build.layers) + PROCESS
+    rank = config.adapter.r
+    trained = (
+        packed + whole if config.adapter.tuner == "full" else sum(rank * (a + b) for a, b in shapes) * build.layers
     )
+    low += round((size + STATES[config.training.optim]) * trained)
+    # numbers that a token leaves behind in a block, counted in blocks of several families
+    token = size * (15 * build.hidden_size + 8 * build.intermediate_size)
+    kept = build.layers if config.training.activation_checkpointing == "none" else 2
+    moving = load.step.tokens * token * kept + min(load.step.learnt, 1024) * build.vocab_size * 12
+    return low + moving // 3, low + 2 * moving

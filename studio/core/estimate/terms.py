@@ -72,7 +72,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Counted:
-    """A dry run's result, in bytes: what is `saved` for the backward pass, and the most that stands at once meanwhile.
+    """A dry run's result, in bytes by `PASSES`: what is `saved` for the backward pass, and the most there is meanwhile.
 
     `body` is the forward pass through the blocks, `head` from there to the loss; `check_*` the same without gradients,
     as on held-out examples. With `accumulates` gradients stand in memory from the beginning. `chunk`: learnt positions
@@ -80,15 +80,14 @@ class Counted:
     """
 
     weights: Weights
-    saved: Terms
-    body: Terms
-    head: Terms
-    backward: Terms
-    check_body: Terms
-    check_head: Terms
+    terms: Mapping[str, Terms]
     chunk: int
     accumulates: bool
     version: int = VERSION
+
+    def most(self, name: str, shape: Shape, blocks: int) -> int:
+        """The bytes of one of `PASSES` for a micro-batch in a model of so many blocks."""
+        return self.terms[name].at(shape, blocks, self.chunk)
 
     def as_json(self) -> dict[str, Any]:
         """For the records."""
@@ -99,10 +98,5 @@ def counted_of(found: Mapping[str, Any]) -> Counted | None:
     """As kept by `as_json`; None for what another version counted."""
     if found.get("version") != VERSION:
         return None
-    terms = {
-        name: Terms(tuple(found[name]["once"]), tuple(found[name]["block"]))
-        for name in PASSES
-    }
-    return Counted(
-        weights=Weights(**found["weights"]), **terms, chunk=found["chunk"], accumulates=found["accumulates"]
-    )
+    terms = {name: Terms(tuple(one["once"]), tuple(one["block"])) for name, one in found["terms"].items()}
+    return Counted(Weights(**found["weights"]), terms, found["chunk"], found["accumulates"])
