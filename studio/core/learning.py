@@ -21,8 +21,11 @@ def learn_all(
     chat: Chat,
     max_length: int | None = None,
     guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+    learn: str = "answers",
 ) -> Iterator[Learnt | Refused]:
     """For each example what is learnt of it, or why the template refuses it. Id for id what `learn_example` gives.
+
+    `learn` is the config's (`studio.core.learnt.narrowed`).
 
     `guard` is held while a template runs. Raises `Refused` where the template is unsafe.
     """
@@ -30,7 +33,7 @@ def learn_all(
     with _seldom_switching(), ThreadPoolExecutor(1, thread_name_prefix="tokens") as pool:
         waiting: tuple[_Rendered, Future[list[Encoded]]] | None = None
         while batch := list(islice(left, _BATCH)):
-            planned = [_planned(example, chat, guard) for example in batch]
+            planned = [_planned(example, chat, guard, learn) for example in batch]
             texts = [one.text for one in planned if isinstance(one, Plan)]
             encoding = pool.submit(chat.encoder.encode_batch, texts)
             if waiting is not None:
@@ -51,10 +54,12 @@ def _seldom_switching() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _planned(example: Example, chat: Chat, guard: Callable[[], AbstractContextManager[None]]) -> Plan | Refused:
+def _planned(
+    example: Example, chat: Chat, guard: Callable[[], AbstractContextManager[None]], learn: str
+) -> Plan | Refused:
     try:
         with guard():
-            return plan_example(example, chat.template, chat.encoder.bos)
+            return plan_example(example, chat.template, chat.encoder.bos, learn)
     except Refused as refused:
         if refused.problem == UNSAFE:
             raise

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from studio.core.errors import Refused
 from studio.core.examples import Example
 from studio.core.plain_template import blocks_of
+from studio.core.plans import Plan, Turn, narrowed
 from studio.core.template import ANOTHER_MODEL, UNSAFE, ChatTemplate, Message, Rendered, Span, render
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "label",
     "learn",
     "learn_example",
+    "narrowed",
     "plan",
     "plan_example",
     "render",
@@ -64,24 +66,6 @@ class Encoder(Protocol):
         ...
 
 
-class Turn(NamedTuple):
-    """Where one message stands in the text: all of it, and its words without the template's marks."""
-
-    role: str
-    start: int
-    end: int
-    words: Span
-    learnt: bool
-
-
-class Plan(NamedTuple):
-    """A rendered chat with the spans to learn; tokens are not known yet."""
-
-    text: str
-    spans: tuple[Span, ...]
-    turns: tuple[Turn, ...]
-
-
 @dataclass(frozen=True)
 class Learnt:
     """One example, ready to train on. `labels` are ids or -100; `cut` counts tokens left out at the end.
@@ -111,16 +95,25 @@ def learn(
     return label(planned, encoder.encode(planned.text), encoder, max_length)
 
 
-def learn_example(example: Example, template: ChatTemplate, encoder: Encoder, max_length: int | None = None) -> Learnt:
+def learn_example(
+    example: Example,
+    template: ChatTemplate,
+    encoder: Encoder,
+    max_length: int | None = None,
+    learn: str = "answers",
+) -> Learnt:
     """One example of any shape. Raises `Refused` as `learn` does."""
-    planned = plan_example(example, template, encoder.bos)
+    planned = plan_example(example, template, encoder.bos, learn)
     return label(planned, encoder.encode(planned.text), encoder, max_length)
 
 
-def plan_example(example: Example, template: ChatTemplate, bos: str = "") -> Plan:
-    """The plan of a chat with its tools, or of plain text: all of it is learnt, and that it ends."""
+def plan_example(example: Example, template: ChatTemplate, bos: str = "", learn: str = "answers") -> Plan:
+    """The plan of a chat with its tools, or of plain text: all of it is learnt, and that it ends.
+
+    `learn` is the config's: `answers`, `last_answer` (only the last turn that is learnt), or `everything`.
+    """
     if example.messages:
-        return plan(example.messages, template, example.tools)
+        return narrowed(plan(example.messages, template, example.tools), learn)
     begin, end = len(bos), len(bos) + len(example.text)
     text = bos + example.text + template.special.get("eos_token", "")
     return Plan(text, ((begin, len(text)),), (Turn("text", 0, len(text), (begin, end), True),))

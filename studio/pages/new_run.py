@@ -10,6 +10,7 @@ from studio.core.config import parse_config
 from studio.core.errors import Faults
 from studio.core.services import Services
 from studio.core.stores.runs import Run
+from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.submit import submit
 from studio.shell.session import owner_of
 from studio.ui import live, run_form, settings_card
@@ -92,7 +93,7 @@ def panel_of(services: Services, book: Book, owner: str, form: tuple[Any, ...]) 
         return waiting("Steps and time stand here once the base model is known.", "Start waits for a base model.")
     try:
         raw = run_form.raw_config(repo, settings)
-        wrong = run_form.continued(services, owner, parse_config(raw))
+        wrong = here_faults(services, owner, parse_config(raw))
     except Faults as error:
         return refused(list(error.faults))
     if wrong:
@@ -198,14 +199,15 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     card = form.card
     filled = [form.key, form.told, form.model, form.about, form.dataset, card.name, form.after, card.preset, card.base]
     filled += form.settings
-    studio.load(desk.fill, None, filled, **QUIET).then(followed, inputs, panel, **last)
+    loaded = studio.load(desk.fill, None, filled, **QUIET)
+    loaded.then(followed, inputs, panel, **last)
     gr.on([*(one.change for one in inputs), form.pulse.tick], followed, inputs, panel, **last)
     form.nearest.click(desk.fitted, inputs, form.settings, **QUIET)
     refitted = [card.preset, card.base, *form.settings]
-    for looked in form.base.wire(desk.services, desk.book, form.settings[REVISION]):
+    read = settings_card.wire(card, desk.settings, form.model, form.dataset, loaded)
+    for looked in form.base.wire(desk.services, desk.book, form.settings[REVISION], read):
         fitted = looked.then(desk.settings.refit, [card.base, *inputs], refitted, **last)
         fitted.then(followed, inputs, panel, **last)
-    settings_card.wire(card, desk.settings, form.model, form.dataset)
     for event in form.intake.wire(desk.services):
         event.then(desk.chosen, form.intake.made, form.dataset, **QUIET)
     form.dataset.change(desk.inside, form.dataset, form.inside, **QUIET)

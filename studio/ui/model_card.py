@@ -1,6 +1,7 @@
 """Card 1 of a new run: the base model. Local models first, the Hub as a person types, a token where one is needed."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -23,6 +24,8 @@ from studio.ui.working import Updates, Working
 LABEL = "Pick one that is here, or type an exact Hub id or a folder of this machine"
 TOKEN_INFO = "From huggingface.co/settings/tokens. It fetches this model once and is kept nowhere."  # noqa: S105
 SHORTEST = 2
+PAUSE_S = 0.25
+MOST_TABS = 1000
 _MOVES = {
     "Enter",
     "Escape",
@@ -51,18 +54,23 @@ class ModelCard:
             self.fetch = gr.Button("Fetch it with this token", size="sm", elem_classes="ts-cancel")
             self.work = Working()
 
-    def wire(self, services: Services, book: Book, revision: Any) -> list[Any]:
-        """Searching, looking up, fetching. The events after which the model is known, for the panel."""
+    def wire(self, services: Services, book: Book, revision: Any, named: Sequence[Any] = ()) -> list[Any]:
+        """Searching, looking up, fetching. The events after which the model is known, for the panel.
+
+        After each of `named` another model may stand here, from elsewhere on the page.
+        """
         desk = _Desk(services, book, self)
         last: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-        self.model.key_up(desk.typed, None, self.model, **last)
+        # Not "always_last": Gradio would send the first key's text again. The handler itself waits for the last key.
+        self.model.key_up(desk.typed, None, self.model, trigger_mode="multiple", **QUIET)
         given = [self.model, revision]
         looked = gr.on([self.model.input, revision.submit, revision.blur], desk.look, given,
-                       [self.about, self.closed], **last)  # fmt: skip
+                       [self.about, self.closed, self.model], **last)  # fmt: skip
         outputs = [self.about, self.closed, self.token, self.model, *self.work.outputs]
         fetched = gr.on([self.fetch.click, self.token.submit], desk.bring, {*given, self.token}, outputs, **QUIET)
         self.work.wire()
-        return [looked, fetched]
+        told = [event.then(desk.look, given, [self.about, self.closed], **last) for event in named]
+        return [looked, fetched, *told]
 
 
 class _Desk:
@@ -70,11 +78,14 @@ class _Desk:
 
     def __init__(self, services: Services, book: Book, at: ModelCard) -> None:
         self._services, self._book, self._at = services, book, at
+        self._newest: dict[str, str] = {}
 
     def typed(self, key: gr.KeyUpData, request: gr.Request) -> Any:
         """The models here, then those on the Hub whose ids hold what was typed; quiet where it does not answer."""
         words = str(key.input_value or "").strip()
         if key.key in _MOVES or len(words) < SHORTEST or words.startswith(("/", "~")):
+            return gr.skip()
+        if not self._is_last(str(request.session_hash), words):
             return gr.skip()
         local = choices(self._services.settings, owner_of(request))
         known = {repo for _, repo in local}
@@ -84,15 +95,25 @@ class _Desk:
             found = []
         return gr.update(choices=[*local, *found])
 
+    def _is_last(self, tab: str, words: str) -> bool:
+        """Whether nothing else was typed in this tab for a moment."""
+        if len(self._newest) >= MOST_TABS:
+            self._newest.clear()
+        self._newest[tab] = words
+        time.sleep(PAUSE_S)
+        return self._newest.get(tab) == words
+
     def look(self, repo: Any, revision: Any, request: gr.Request) -> Iterator[list[Any]]:
         """What the chosen model is; may ask the Hub."""
         name, at = str(repo or "").strip(), str(revision or "").strip() or "main"
         if not name:
-            yield ["", gr.update(visible=False)]
+            yield ["", gr.update(visible=False), gr.skip()]
             return
-        yield [str(muted("Looking it up…")), gr.update(visible=False)]
+        local = choices(self._services.settings, owner_of(request))
+        plain = [*local, *([] if name in {repo for _, repo in local} else [(name, name)])]  # the box shows the id alone
+        yield [str(muted("Looking it up…")), gr.update(visible=False), gr.update(choices=plain)]
         words, is_closed = looked_up(lambda: about_model(self._book.ask(name, at, owner_of(request))), name)
-        yield [str(words), gr.update(visible=is_closed)]
+        yield [str(words), gr.update(visible=is_closed), gr.skip()]
 
     def bring(self, values: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Fetch the chosen model with the token, its progress told; the token leaves the page with the first update."""

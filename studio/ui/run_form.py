@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.core.catalog import STARTER_REPO
-from studio.core.config import RunConfig, knobs
+from studio.core.config import knobs
 from studio.core.config.applies import applies
-from studio.core.config.continuing import continuing_faults
-from studio.core.errors import Fault, Faults, NotFound
+from studio.core.errors import Faults, NotFound
 from studio.core.services import Services
 from studio.core.states import ENDED
 from studio.core.stores.datasets import DatasetVersion
@@ -114,18 +113,6 @@ def plain_config(repo: Any, settings: Sequence[Any]) -> dict[str, Any]:
     kept = [value if applies(knob.path, values) else knob.default for knob, value in zip(KNOBS, settings, strict=True)]
     raw = nested(KNOBS, kept)
     return {**raw, "base": {**raw["base"], "repo": str(repo or "").strip()}}
-
-
-def continued(services: Services, owner: str, config: RunConfig) -> list[Fault]:
-    """What does not go together with the run whose adapter is trained further."""
-    if not config.adapter.continue_from:
-        return []
-    try:
-        run = services.runs.get(config.adapter.continue_from, owner)
-    except NotFound as error:
-        return [Fault("adapter.continue_from", error.problem, "Choose another run, or a fresh adapter.")]
-    theirs = {**run.config, "base": {**run.config.get("base", {}), "repo": run.base_repo}}
-    return continuing_faults(config, theirs, run.name)
 
 
 def adapter_choices(services: Services, owner: str) -> list[tuple[str, str]]:

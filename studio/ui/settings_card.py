@@ -14,12 +14,14 @@ from studio.core.config.presets import BALANCED, NAMES, Scale
 from studio.core.errors import Fault, Faults, NotFound
 from studio.core.models import ModelFacts
 from studio.core.services import Services
+from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.submit import model_faults
 from studio.shell.session import owner_of
-from studio.ui import baseline, run_form
+from studio.ui import baseline, file_drawer, run_form
 from studio.ui.baseline import Baseline
 from studio.ui.fields import Pick, layer_choices, told
 from studio.ui.fields import field as drawn_field
+from studio.ui.file_drawer import FileDesk, FileDrawer
 from studio.ui.frame import QUIET
 from studio.ui.markup import Markup, cardhead, html, join, note
 from studio.ui.models import Book, facts_or_none
@@ -28,7 +30,8 @@ from studio.ui.units import count
 
 EVERY = "Every setting"
 MOST_SHOWN = 8
-PARTS = tuple(dict.fromkeys(knob.part for knob in KNOBS))
+PARTS = ("Base model", "Adapter", "Where it learns", "Method", "Length", "Learning rate and optimizer", "Batch",
+         "Memory and speed", "Checks and stopping", "Seed and records")  # fmt: skip
 
 
 @dataclass
@@ -58,6 +61,7 @@ class SettingsCard:
                 self.undo = [gr.Button("", size="sm", visible=False) for _ in range(MOST_SHOWN)]
                 self.back = gr.Button("Back", size="sm", visible=False)
             self._every()
+            self.file = FileDrawer()
         self.places: list[Any] = [self.said, self.changed, self.back, *self.undo, *self.drawers, *self.notes]
 
     def _every(self) -> None:
@@ -193,7 +197,7 @@ class SettingsDesk:
             return list(error.faults)
         facts = self.facts(owner, repo, settings)
         found = model_faults(config, facts) if facts else []
-        return [*found, *run_form.continued(self.services, owner, config)]
+        return [*found, *here_faults(self.services, owner, config)]
 
     def _layers(self, owner: str, repo: Any, settings: Sequence[Any]) -> dict[str, Any]:
         """The model's real layers, to choose from."""
@@ -275,8 +279,11 @@ def settled(layers: str) -> str:
     return layers
 
 
-def wire(card: SettingsCard, desk: SettingsDesk, model: Any, dataset: Any) -> None:
-    """What happens when."""
+def wire(card: SettingsCard, desk: SettingsDesk, model: Any, dataset: Any, loaded: Any) -> list[Any]:
+    """What happens when; `loaded` is the event after which the first values stand there.
+
+    Gives the events after which another model may stand there.
+    """
     asked = [card.base, model, dataset, *card.fields]
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
     fitted = [card.preset, card.base, *card.fields]
@@ -289,9 +296,15 @@ def wire(card: SettingsCard, desk: SettingsDesk, model: Any, dataset: Any) -> No
         button.click(undoing(desk, place), [card.base, model, *card.fields], card.fields, **QUIET)
     switches = [card.fields[at(path)] for path in SWITCHES]
     hanging = [card.fields[at(path)] for path in HANGING]
-    gr.on([one.change for one in switches], hidden, switches, [*hanging, *card.drawers[:-1]], **last)
+    places = [*hanging, *card.drawers[:-1]]
+    gr.on([one.change for one in switches], hidden, switches, places, **last)
+    loaded.then(hidden, switches, places, **last)
     layers = card.fields[at("adapter.target_modules")]
     layers.input(settled, layers, layers, **last)
     source = card.fields[at("adapter.continue_from")]
     source.change(desk.continued, source, [card.fields[at(path)] for path in KEPT], **last)
-    gr.on([one.change for one in asked], desk.marked, asked, card.places, **last)
+    marked = gr.on([one.change for one in asked], desk.marked, asked, card.places, **last)
+    loaded.then(desk.marked, asked, card.places, **last)
+    form = [card.name, model, dataset, *card.fields]
+    filled = [model, dataset, card.name, card.preset, card.base, *card.fields]
+    return file_drawer.wire(card.file, FileDesk(desk.services), form, filled, [marked])

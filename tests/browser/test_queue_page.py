@@ -144,7 +144,7 @@ def test_a_failed_run_is_tried_again_with_one_click_that_makes_one_run(tmp_path:
         wish = Wish("too-big", "failed", 4, 40, 600, 60, "out_of_memory", "Out of memory at step 4 of 40.", "Halve it.")
         run = make(studio.services, wish, version)
         page = open_page(f"{studio.url}/run?id={run.id}")
-        page.get_by_role("button", name="Retry with activations computed again").dblclick()
+        page.get_by_role("button", name="Retry with less memory, about a third slower").dblclick()
         expect(page.get_by_text("Waiting for its turn")).to_be_visible()
         new = [one for one in studio.services.runs.of(LOCAL_USER) if one.state == "queued"]
         assert [one.config["training"]["activation_checkpointing"] for one in new] == ["full"]

@@ -3,11 +3,13 @@
 import math
 from typing import Any
 
-from trl import SFTConfig
+from transformers import TrainingArguments
+from trl import DPOConfig, KTOConfig, SFTConfig
 
 from studio.core.config import TrainingConfig
 from worker.trainer.job import Job
 from worker.trainer.load import Loaded
+from worker.trainer.orpo import ORPOConfig
 from worker.trainer.prepare import Prepared
 
 # Of the training group, what no argument of TRL's is.
@@ -43,6 +45,20 @@ def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
         told |= {"per_device_train_batch_size": examples_per_step(training), "gradient_accumulation_steps": 1}
     # the examples are tokenised and cut already
     return SFTConfig(**told, max_length=None, dataset_kwargs={"skip_prepare_dataset": True})
+
+
+def comparing_arguments(job: Job, loaded: Loaded, data: Prepared) -> TrainingArguments:
+    """What TRL is told for dpo, kto and orpo. Dropout is the person's: TRL would switch it off."""
+    told, method = shared(job, loaded, data) | {"disable_dropout": False}, job.config.method
+    told["beta"] = method.beta
+    if method.name == "orpo":
+        return ORPOConfig(**told, max_length=job.config.training.max_length)
+    told |= {"max_length": None, "precompute_ref_log_probs": True}  # the examples are cut already
+    if method.name == "dpo":
+        return DPOConfig(**told, loss_type=[method.loss_type], label_smoothing=method.label_smoothing)
+    told["train_sampling_strategy"] = "sequential"
+    weights = {"desirable_weight": method.desirable_weight, "undesirable_weight": method.undesirable_weight}
+    return KTOConfig(**told, **weights)
 
 
 def shared(job: Job, loaded: Loaded, data: Prepared) -> dict[str, Any]:

@@ -21,7 +21,10 @@ log = logging.getLogger("tunesmith.trainer")
 FLUSH_SECONDS = 1.0
 FLUSH_ROWS = 50
 LOOK_SECONDS = 1.0
-NAMES = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch", "mean_token_accuracy")
+NAMES = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch", "mean_token_accuracy",
+    "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies",
+    "eval_rewards/margins", "eval_rewards/accuracies",
+)  # fmt: skip
 Clock = Callable[[], float]
 
 
@@ -226,7 +229,7 @@ class Watch(TrainerCallback):
         """Values of a step, or of a check on the held-out examples."""
         values = {name: value for name, value in (logs or {}).items() if name in NAMES}
         if "eval_loss" in values:
-            self.points.add(state.global_step, {"eval_loss": values["eval_loss"]})
+            self.points.add(state.global_step, {name: values[name] for name in values if name.startswith("eval_")})
             self.lookout.heard(state.global_step, values)
             log.info("step %d held-out loss %.4f", state.global_step, values["eval_loss"])
         elif "loss" in values:

@@ -28,6 +28,7 @@ from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.samples import Sampler, chosen
 from worker.trainer.saving import Kept, Resume, Saver
 from worker.trainer.spec import spec_of
+from worker.trainer.template_match import check_template
 from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk, Tuner
 from worker.trainer.vocabulary import settle, text_rules
@@ -85,8 +86,10 @@ class Attempt:
         self.reporter.resumed(self.resume.checkpoint.step if self.resume else 0)
         set_seed(self.job.config.training.seed)
         self.chat = load_chat(self.job.model_folder, self.job.config.base.chat_template)
+        if self.job.continue_folder is not None:
+            check_template(self.job.continue_folder, self.chat)
         with Timed(self.seconds, "prepare"):
-            self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat))
+            self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat), self.job.config.method)
         self.tell_data()
         self.look()
         kept = self.resume.kept if self.resume else None

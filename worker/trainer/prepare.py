@@ -1,14 +1,16 @@
 """From rows to token ids and labels: what `studio.core.learnt` gives, and nothing else, is trained on."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from datasets import Dataset
 
-from studio.core.config import TrainingConfig
+from studio.core.comparing import COMPARISONS, JUDGED, PLAIN, better_side, learns, unfit, worse_side
+from studio.core.config import MethodConfig, TrainingConfig
 from studio.core.data_file import DataFile
 from studio.core.errors import Refused
 from studio.core.examples import Example
@@ -18,7 +20,7 @@ from studio.core.tokenizer import Chat
 from worker.trainer import lifeline
 from worker.trainer.job import TrainingFailed
 
-Pair = tuple[Example, Learnt]
+Pair = tuple[Example, list[Any]]  # an example and its sides: what is learnt of it, and of the worse answer
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Part:
     @property
     def learnt(self) -> int:
         """Tokens that are learnt."""
-        return sum(sum(label != -100 for label in labels) for labels in self.data["labels"])
+        names = [name for name in ("labels", "rejected_labels") if name in self.data.column_names]
+        return sum(sum(label != IGNORED for label in labels) for name in names for labels in self.data[name])
 
     def __len__(self) -> int:
         """How many examples."""
@@ -87,24 +90,23 @@ class _Counts:
         return True
 
 
-def prepare(parquet: Path, chat: Chat, training: TrainingConfig) -> Prepared:
-    """Tokenise `parquet`. Raises `Refused` or `TrainingFailed` where no example is left to train on."""
-    counts = _Counts()
+def prepare(parquet: Path, chat: Chat, training: TrainingConfig, method: MethodConfig | None = None) -> Prepared:
+    """Tokenise `parquet` for `method` (sft). Raises `Refused` or `TrainingFailed` where no example is left to learn."""
+    counts, method = _Counts(), method or MethodConfig()
     parts: tuple[list[Pair], list[Pair]] = ([], [])
     with DataFile(parquet) as file:
         held = file.held_out(training.eval_share, training.seed)
-        examples, again = tee(file.examples())
-        learnt = learn_all(again, chat, training.max_length)
-        for number, (example, one) in enumerate(zip(examples, learnt, strict=True)):
+        for number, (example, sides) in enumerate(_sides(file, chat, training, method)):
             lifeline.pulse()
-            if counts.keeps(one, training, chat.encoder.special_ids):
-                parts[number in held].append((example, one))
+            if counts.keeps(_weakest(sides), training, chat.encoder.special_ids):
+                parts[number in held].append((example, sides))
     if not parts[0]:
         _explain_nothing(counts)
     refusal = counts.refusal.problem if counts.refusal else ""
+    of = _judged if method.name == "kto" else _part
     return Prepared(
-        _part(parts[0]), _part(parts[1]), counts.cut, counts.left_out, counts.too_long, counts.refused, refusal,
-        frozenset(counts.stops),
+        of(parts[0], training), of(parts[1], training), counts.cut, counts.left_out, counts.too_long,
+        counts.refused, refusal, frozenset(counts.stops),
     )  # fmt: skip
 
 
@@ -122,13 +124,73 @@ def _explain_nothing(counts: _Counts) -> None:
     )
 
 
-def _part(examples: list[Pair]) -> Part:
-    columns = {
-        "input_ids": [example.ids for _, example in examples],
-        "labels": [example.labels for _, example in examples],
-        "length": [len(example.ids) for _, example in examples],
+def _sides(
+    file: DataFile, chat: Chat, training: TrainingConfig, method: MethodConfig
+) -> Iterator[tuple[Example, list[Learnt | Refused]]]:
+    """Each example with what is learnt of it: one side, or the better and the worse one where the method compares."""
+    wanted, longest = learns(method.name, method.learn), training.max_length
+    asked, better, worse = tee((_fitting(example, method.name) for example in file.examples()), 3)
+    sides = [learn_all(map(better_side, better), chat, longest, learn=wanted)]
+    if method.name in ("dpo", "orpo"):
+        sides.append(learn_all(map(worse_side, worse), chat, longest, learn=wanted))
+    else:
+        del worse
+    for example, *found in zip(asked, *sides, strict=True):
+        yield example, found
+
+
+def _fitting(example: Example, method: str) -> Example:
+    """`example`. Raises `TrainingFailed` where the method can not learn from its kind."""
+    kind = COMPARISONS if example.rejected else JUDGED if example.label is not None else PLAIN
+    if found := unfit(method, kind):
+        raise TrainingFailed("dataset_mismatch", found[0].problem, found[0].remedy)
+    return example
+
+
+def _weakest(sides: list[Learnt | Refused]) -> Learnt | Refused:
+    """The side that decides whether the whole example can be used: one refused, one with nothing left, one cut."""
+    for one in sides:
+        if isinstance(one, Refused):
+            return one
+    known = [one for one in sides if isinstance(one, Learnt)]
+    return min(known, key=lambda one: (any(label != IGNORED for label in one.labels[1:]), not one.cut))
+
+
+def _part(examples: list[Pair], _: TrainingConfig) -> Part:
+    columns: dict[str, list[Any]] = {
+        "input_ids": [sides[0].ids for _, sides in examples],
+        "labels": [sides[0].labels for _, sides in examples],
+        "length": [sum(len(one.ids) for one in sides) for _, sides in examples],
     }
+    if examples and len(examples[0][1]) > 1:
+        columns["rejected_ids"] = [sides[1].ids for _, sides in examples]
+        columns["rejected_labels"] = [sides[1].labels for _, sides in examples]
     return Part(Dataset.from_dict(columns), [example for example, _ in examples])
+
+
+def _judged(examples: list[Pair], training: TrainingConfig) -> Part:
+    """Judged answers in an order of their own, each beside the question of another of its batch.
+
+    How far the model has moved is estimated from answers to questions that are not theirs (TRL's way of KTO).
+    """
+    mixed = list(examples)
+    random.Random(training.seed).shuffle(mixed)  # noqa: S311 (not for secrets)
+    part, size = _part(mixed, training), training.per_device_train_batch_size
+    ids: list[list[int]] = []
+    labels: list[list[int]] = []
+    for start in range(0, len(mixed), size):
+        batch = [sides[0] for _, sides in mixed[start : start + size]]
+        for asked, other in zip(batch, [batch[-1], *batch[:-1]], strict=True):
+            question, answer = asked.ids[: _first(asked)], other.ids[_first(other) :]
+            ids.append(question + answer)
+            labels.append([IGNORED] * len(question) + other.labels[_first(other) :])
+    data = part.data.add_column("label", [bool(example.label) for example, _ in mixed])
+    return Part(data.add_column("kl_ids", ids).add_column("kl_labels", labels), part.examples)
+
+
+def _first(one: Learnt) -> int:
+    """The place of the first learnt token."""
+    return next(place for place, label in enumerate(one.labels) if label != IGNORED)
 
 
 def by_length(lengths: list[int], size: int) -> Iterator[list[int]]:

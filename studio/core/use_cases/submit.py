@@ -13,6 +13,7 @@ from studio.core.models import ModelFacts, look_up
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import NewRun, Run
+from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.model_check import check_model
 from studio.core.use_cases.pace import said
 
@@ -41,6 +42,8 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     if faults or config is None or dataset is None or facts is None:
         raise Faults(faults)
     _after(services, owner, order, faults)
+    named = config.model_copy(update={"base": config.base.model_copy(update={"repo": facts.ref.repo})})
+    faults.extend(here_faults(services, owner, named))
     if faults:
         raise Faults(faults)
     forecast = said(services, owner, config, dataset, facts)
