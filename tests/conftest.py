@@ -66,5 +66,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Bytes are named by their argument: a packed file holds the time, and all processes must collect the same names."""
+    """Bytes are named by their argument: packed ones hold the time, and all processes must collect the same names."""
     return argname if isinstance(val, bytes) and len(val) > 16 else None

@@ -34,6 +34,10 @@ def main(arguments: list[str]) -> int:
             from worker.starter import main as convert
 
             return convert(source, target)
+        case ["forecast"]:
+            from worker.dry_run import main as forecast
+
+            return forecast()
         case ["devices"]:
             from worker.gpu import facts
 
@@ -41,7 +45,8 @@ def main(arguments: list[str]) -> int:
             return 0
         case _:
             sys.stderr.write(
-                "usage: python -m worker [trainer RUN | spare | engine FOLDER SOCKET | starter IN OUT | devices]\n"
+                "usage: python -m worker "
+                "[trainer RUN | spare | engine FOLDER SOCKET | starter IN OUT | devices | forecast]\n"
             )
             return 2
 

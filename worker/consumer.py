@@ -23,7 +23,9 @@ from studio.core.settings import Settings
 from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.line import TombstoneStore
 from studio.core.stores.machines import MachineStore
+from studio.core.stores.measurements import MeasurementStore
 from studio.core.use_cases.storage import finish_removals, sweep_folders
+from worker.dry_run.keeper import DryRunKeeper
 from worker.keeper import EngineKeeper
 from worker.spare import SpareKeeper
 from worker.supervise import Supervisor, child_environment, lock_of_supervisor, trainer_environment
@@ -52,14 +54,15 @@ def serve(settings: Settings) -> int:
     measuring = measure(settings, supervisor, machines)
     spares = keep_spares(settings, supervisor, measuring)
     keeper = EngineKeeper(settings, machines, supervisor.host)
-    bell = Bell(settings, on_runs=supervisor.dispatch, on_engine=keeper.wake)
+    dry_runs = keep_dry_runs(settings, supervisor)
+    bell = Bell(settings, on_runs=supervisor.dispatch, on_engine=keeper.wake, on_forecast=dry_runs.wake)
     upkeep = Upkeep(settings, supervisor.db)
     try:
         _consume(supervisor, machines, keeper, bell, upkeep)
     finally:
         supervisor.leaving.set()
-        spares.stop()
-        keeper.stop()
+        for one in (spares, keeper, dry_runs):
+            one.stop()
         upkeep.leave()
         machines.gone(supervisor.host)
     os.close(lock)
@@ -82,6 +85,13 @@ def _consume(supervisor: Supervisor, machines: MachineStore, keeper: EngineKeepe
         sweep(supervisor, machines, bell, upkeep)
         supervisor.leaving.wait(SWEEP_SECONDS)
     consumer.stop(graceful=True)
+
+
+def keep_dry_runs(settings: Settings, supervisor: Supervisor) -> DryRunKeeper:
+    """The keeper of the process that counts memory for forecasts, at work."""
+    keeper = DryRunKeeper(settings, MeasurementStore(supervisor.db), lambda: child_environment(settings))
+    keeper.start()
+    return keeper
 
 
 def keep_spares(settings: Settings, supervisor: Supervisor, measuring: threading.Thread | None) -> SpareKeeper:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 # Tokens of a micro-batch, padding counted, where the config leaves it to the studio.
 BUDGETS = {("cpu", "float32"): 1024, ("cpu", "bfloat16"): 1024, ("cuda", "float32"): 8192, ("cuda", "bfloat16"): 16384}
+CHECK_TOKENS = 4096  # of held-out examples at once, padding counted; more does not make a processor faster
 
 
 def token_budget(wanted: int, device_kind: str, dtype: str) -> int:

@@ -12,6 +12,7 @@ from studio.core.settings import Settings
 
 RUN_BELL = "runs"
 ENGINE_BELL = "engine"
+FORECAST_BELL = "forecast"
 
 
 class JsonSerializer(Serializer):
@@ -49,13 +50,17 @@ def open_queue(settings: Settings) -> SqliteHuey:
 
 
 class Bell:
-    """Rings from any process; the worker's own bell is the one that hears (`on_runs`, `on_engine`).
+    """Rings from any process; the worker's own bell is the one that hears (`on_runs`, `on_engine`, `on_forecast`).
 
     A task's name on the wire holds the module of its function, so both ends are made here.
     """
 
     def __init__(
-        self, settings: Settings, on_runs: Callable[[], None] = _unheard, on_engine: Callable[[], None] = _unheard
+        self,
+        settings: Settings,
+        on_runs: Callable[[], None] = _unheard,
+        on_engine: Callable[[], None] = _unheard,
+        on_forecast: Callable[[], None] = _unheard,
     ) -> None:
         """Opens the queue's file where it is missing."""
 
@@ -65,9 +70,13 @@ class Bell:
         def engine() -> None:
             on_engine()
 
+        def forecast() -> None:
+            on_forecast()
+
         self.huey = open_queue(settings)
         self._runs = self.huey.task(name=RUN_BELL)(runs)
         self._engine = self.huey.task(name=ENGINE_BELL)(engine)
+        self._forecast = self.huey.task(name=FORECAST_BELL)(forecast)
 
     def ring_runs(self) -> None:
         """Say that a run may wait."""
@@ -76,3 +85,7 @@ class Bell:
     def ring_engine(self) -> None:
         """Say that somebody wants the playground's process."""
         self._engine()
+
+    def ring_forecast(self) -> None:
+        """Say that somebody wants a dry run."""
+        self._forecast()

@@ -10,6 +10,7 @@ from studio.core.settings import Settings
 from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.line import LineStore, TombstoneStore
 from studio.core.stores.machines import MachineStore
+from studio.core.stores.measurements import MeasurementStore
 from studio.core.stores.runs import RunStore
 from studio.core.stores.series import MetricStore
 
@@ -26,6 +27,7 @@ class Services:
     machines: MachineStore
     line: LineStore
     tombstones: TombstoneStore
+    measurements: MeasurementStore
     artifacts: Artifacts
     bell: Bell
 
@@ -34,5 +36,6 @@ def open_services(settings: Settings) -> Services:
     """Make the data dir and the newest schema where they are missing. Raises `BootRefused`."""
     prepare_data_dir(settings)
     db = open_records(settings)
-    stores = RunStore(db), MetricStore(db), DatasetStore(db), MachineStore(db), LineStore(db), TombstoneStore(db)
+    runs = RunStore(db), MetricStore(db), DatasetStore(db), MachineStore(db)
+    stores = *runs, LineStore(db), TombstoneStore(db), MeasurementStore(db)
     return Services(settings, db, *stores, Artifacts(settings.data_dir), Bell(settings))

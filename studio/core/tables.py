@@ -109,6 +109,8 @@ runs = Table(
     Column("after_run_id", String(12)),
     Column("not_before", Float),
     Column("expected_seconds", Float),
+    # What was said before Start: memory by part, steps, tokens, seconds. The actual figures stand in `result`.
+    Column("forecast", JSON),
     Column("files_removed_at", Float),
     UniqueConstraint("owner", "idempotency_key"),
     Index("ix_runs_state_position", "state", "position"),
@@ -215,4 +217,17 @@ engines = Table(
     Column("problem", Text),
     Column("remedy", Text),
     Column("updated_at", Float),
+)
+
+# What dry runs counted, by a digest of all that it depends on: the web process asks, the worker counts.
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("owner", String(12), ForeignKey("users.id"), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("wanted_at", Float, nullable=False),
+    Column("counted", JSON(none_as_null=True)),
+    Column("problem", Text),
+    Column("counted_at", Float),
 )

@@ -47,8 +47,10 @@ class Form:
                 self.panel = html(cardhead("What will happen"))
                 self.after = Choice([(run_form.IN_TURN, "")], label="Starts", value="", interactive=True, visible=False)
                 self.faults = html(visible=False)
+                self.nearest = gr.Button("", size="lg", visible=False)
                 self.start = gr.Button("Start", variant="primary", size="lg", interactive=False)
                 self.why = html()
+                self.pulse = gr.Timer(1, active=False)
 
     def model_card(self) -> None:
         """Card 1."""
@@ -142,7 +144,16 @@ class Desk:
     def follow(self, request: gr.Request, *values: Any) -> list[Any]:
         """The panel for the form as it stands."""
         seen = panel_of(self.services, self.book, owner_of(request), values)
-        return [str(seen.panel), gr.update(interactive=seen.may_start), str(seen.why)]
+        change = gr.update(value=seen.change.words if seen.change else "", visible=seen.change is not None)
+        start = gr.update(interactive=seen.may_start)
+        return [str(seen.panel), start, str(seen.why), change, gr.Timer(active=seen.measuring)]
+
+    def fitted(self, request: gr.Request, *values: Any) -> list[Any]:
+        """The settings with the nearest change that fits; as they are where there is none any more."""
+        seen = panel_of(self.services, self.book, owner_of(request), values)
+        part = seen.change.part if seen.change else {}
+        asked = (knob.path.split(".") for knob in run_form.KNOBS)
+        return [part.get(group, {}).get(name, gr.skip()) for group, name in asked]
 
     def inside(self, version_id: Any, request: gr.Request) -> str:
         """The way to the dataset that is chosen now."""
@@ -182,15 +193,16 @@ def draw(studio: gr.Blocks, services: Services) -> None:
 def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     """What happens when."""
     inputs = [form.model, form.dataset, *form.settings]
-    panel = [form.panel, form.start, form.why, form.faults]
-    followed = with_note(desk.follow, 3, shown=True)
+    panel = [form.panel, form.start, form.why, form.nearest, form.pulse, form.faults]
+    followed = with_note(desk.follow, 5, shown=True)
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
     card = form.card
     filled = [form.key, form.told, form.model, form.about, form.dataset, card.name, form.after, card.preset, card.base]
     filled += form.settings
     loaded = studio.load(desk.fill, None, filled, **QUIET)
     loaded.then(followed, inputs, panel, **last)
-    gr.on([one.change for one in inputs], followed, inputs, panel, **last)
+    gr.on([*(one.change for one in inputs), form.pulse.tick], followed, inputs, panel, **last)
+    form.nearest.click(desk.fitted, inputs, form.settings, **QUIET)
     refitted = [card.preset, card.base, *form.settings]
     read = settings_card.wire(card, desk.settings, form.model, form.dataset, loaded)
     for looked in form.base.wire(desk.services, desk.book, form.settings[REVISION], read):

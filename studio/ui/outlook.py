@@ -7,6 +7,7 @@ from studio.core.alarms import few_steps
 from studio.core.config import RunConfig, parse_config
 from studio.core.errors import Fault, Faults, NotFound
 from studio.core.estimate import Plan, plan
+from studio.core.estimate.fitting import Change
 from studio.core.findings import severity
 from studio.core.models import ModelFacts
 from studio.core.services import Services
@@ -18,18 +19,24 @@ from studio.ui import live
 from studio.ui.findings_view import ordered, title_of
 from studio.ui.going import address
 from studio.ui.markup import NOTHING, Markup, Text, cardhead, facts, join, link, muted, note
-from studio.ui.units import about, count
+from studio.ui.units import about, between, count
 
 TITLE = "What will happen"
+TOO_BIG = "Start waits until the run fits."
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """The panel's markup, whether Start may be pressed, and the sentence beneath it."""
+    """The panel's markup, whether Start may be pressed, and the sentence beneath it.
+
+    `change` is the nearest change with which the run fits; `measuring`: more is known in a moment.
+    """
 
     panel: Markup
     may_start: bool
     why: Markup
+    change: Change | None = None
+    measuring: bool = False
 
 
 def outlook(
@@ -53,7 +60,10 @@ def outlook(
     if seen.faults or seen.plan is None:
         return refused(list(seen.faults))
     panel = join([drawn(seen.plan, seen, config), worth_a_look(dataset)])
-    return Outlook(panel, True, line(services, owner))
+    if seen.fit is None:
+        return Outlook(panel, True, line(services, owner))
+    why = line(services, owner) if seen.fit.fits else muted(TOO_BIG)
+    return Outlook(panel, seen.fit.fits, why, seen.fit.change, seen.fit.measuring)
 
 
 def chosen(services: Services, owner: str, version_id: str | None) -> DatasetVersion | None:
@@ -96,7 +106,7 @@ def drawn(planned: Plan, seen: Forecast, config: RunConfig) -> Markup:
     """The panel with all its figures."""
     learnt = seen.counts.get("train_learnt", seen.counts["learnt"]) * config.training.num_train_epochs
     pairs: list[tuple[Text, Text]] = [
-        ("Time", about(seen.seconds)),
+        ("Time", time_words(seen)),
         ("Steps", steps_words(planned)),
         ("Learns from", examples_words(planned)),
         ("Learnt tokens", small(count(learnt), "answers only")),
@@ -104,6 +114,13 @@ def drawn(planned: Plan, seen: Forecast, config: RunConfig) -> Markup:
     few = join(note("warn", one.title, one.text) for one in few_steps(planned.steps))
     told = warnings(seen.counts, config.training.max_length)
     return join([cardhead(TITLE), facts(pairs, "ts-facts--grid"), few, told])
+
+
+def time_words(seen: Forecast) -> Text:
+    """The time, and between what it lies."""
+    if seen.seconds is None or seen.range is None:
+        return about(seen.seconds)
+    return small(about(seen.seconds), between(*seen.range))
 
 
 def steps_words(planned: Plan) -> Markup:

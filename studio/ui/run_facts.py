@@ -12,6 +12,7 @@ from studio.core.stores.runs import Run
 from studio.ui import live
 from studio.ui.file_drawer import folded
 from studio.ui.markup import Markup, Text, cardhead, facts, join, log_text, more, muted
+from studio.ui.prediction import prediction
 from studio.ui.units import percent
 
 TAIL_LINES = 40
@@ -41,6 +42,7 @@ def settings_card(run: Run, dataset: DatasetVersion | None, log: str) -> Markup:
     folds += more("As a file (YAML)", folded(config, run.name, run.dataset_name, run.dataset_version_id))
     if found := spec_rows(run):
         folds += more("What it ran with", facts(found, "ts-facts--rows"))
+    folds += prediction(run)
     folds += more("Last lines of the log", log_text(log)) if log else muted("The log begins when the run does.")
     rows = [*origin_rows(run, dataset), *basic, ("Seed", str(config["training"]["seed"]))]
     return cardhead("How it was set") + facts(rows, "ts-facts--rows") + folds

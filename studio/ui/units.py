@@ -65,6 +65,14 @@ def about(seconds: float | None) -> str:
     return f"about {halves // 2} h" + (" 30 min" if halves % 2 else "")
 
 
+def between(low: float, high: float) -> str:
+    """A range of time: "2 to 4 min", "1 to 3 h", "under 2 min"."""
+    first, last = math.floor(low / 60), math.ceil(high / 60)
+    if last >= 180:
+        return f"{low / 3600:.1f} to {high / 3600:.1f} h"
+    return f"{first} to {last} min" if first else f"under {last} min"
+
+
 def left(seconds: float | None) -> str:
     """ "about 7 min left"; empty where it is not known yet."""
     return "" if seconds is None or not math.isfinite(seconds) else f"{about(seconds)} left"

@@ -13,12 +13,11 @@ from datasets import Dataset
 from peft import PeftModel
 from torch.nn import functional
 
-from studio.core.microbatches import micro_batches
+from studio.core.microbatches import CHECK_TOKENS, micro_batches
 from worker.trainer.attach import causal_of
 from worker.trainer.batches import padded
 from worker.trainer.head import head_loss
 
-CHECK_TOKENS = 4096  # of held-out examples at once, padding counted; more does not make a processor faster
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 
 

@@ -22,6 +22,7 @@ from worker.trainer.effort import work_of
 from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed, Yielded
 from worker.trainer.load import load
 from worker.trainer.loss import held_out_loss
+from worker.trainer.peak import peak_bytes, used
 from worker.trainer.prepare import prepare
 from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.samples import Sampler, chosen
@@ -92,6 +93,7 @@ class Attempt:
         self.tell_data()
         self.look()
         kept = self.resume.kept if self.resume else None
+        self.unloaded_bytes = peak_bytes()
         self.loaded = load(self.job, kept)
         self.seconds["load"] = round(self.loaded.seconds, 2)
         detail = f"In {self.loaded.seconds:.1f} s, {self.loaded.dtype} on {self.loaded.device.title}"
@@ -289,6 +291,7 @@ class Attempt:
             "seconds": round(time.monotonic() - self.began, 2),
             "phases": self.seconds,
             "peak_rss_mb": peak_rss_mb(),
+            "memory": used(self.unloaded_bytes, self.loaded.device.name),
             "dtype": self.loaded.dtype,
             "method": self.job.config.method.name,
             "tuner": self.job.config.adapter.tuner,

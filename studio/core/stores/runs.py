@@ -27,6 +27,7 @@ class NewRun:
     idempotency_key: str | None = None
     after_run_id: str | None = None
     expected_seconds: float | None = None
+    forecast: dict[str, Any] | None = None
     method: str = "sft"
     id: str = field(default_factory=new_id)
 
@@ -74,6 +75,7 @@ class Run:
     after_run_id: str | None
     not_before: float | None
     expected_seconds: float | None
+    forecast: dict[str, Any] | None
 
     @property
     def is_live(self) -> bool:

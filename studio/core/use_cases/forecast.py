@@ -6,23 +6,29 @@ from typing import Any
 from studio.core.artifacts import read_json, write_json
 from studio.core.config import RunConfig, parse_config
 from studio.core.errors import Fault, Faults, StudioError
-from studio.core.estimate import Plan, plan, seconds
+from studio.core.estimate import Plan, plan
 from studio.core.models import ModelFacts, tokenizer_folder
 from studio.core.reader import ask
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
-from studio.core.use_cases.pace import count_name, expected_speed, measured_speed
+from studio.core.use_cases.fit import Fit, fit
+from studio.core.use_cases.pace import count_name, took
 from studio.core.use_cases.submit import model_faults, run_faults
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """The panel's facts. `counts` is what the sandbox counted; `faults` says why Start would be refused."""
+    """The panel's facts. `counts` is what the sandbox counted; `faults` says why Start would be refused.
+
+    `range` are the seconds between which the time lies; `fit` is None where this machine is not known yet.
+    """
 
     plan: Plan | None
     counts: dict[str, Any]
     seconds: float | None
     faults: tuple[Fault, ...]
+    range: tuple[float, float] | None = None
+    fit: Fit | None = None
 
 
 def forecast(
@@ -46,8 +52,9 @@ def forecast(
     except StudioError as error:
         return Forecast(None, {}, None, (*faults, Fault("dataset", error.problem, error.remedy)))
     planned = plan(config.training, counts["train"], counts["held_out"], counts["train_tokens"])
-    speed = measured_speed(services, owner, config) or expected_speed(services, config, facts)
-    return Forecast(planned, counts, seconds(planned.tokens, speed), tuple(faults))
+    takes = took(services, owner, config, facts, planned)
+    fits = fit(services, owner, config, facts, counts)
+    return Forecast(planned, counts, takes.seconds, tuple(faults), takes.range, fits)
 
 
 def count(services: Services, dataset: DatasetVersion, config: RunConfig) -> dict[str, Any]:

@@ -1,27 +1,64 @@
 """How fast this machine trains, and so how long a run takes: from its finished runs, else from its matrix speed."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from studio.core.artifacts import read_json
 from studio.core.config import RunConfig
-from studio.core.estimate import plan, seconds, tokens_per_second
+from studio.core.estimate import Plan, plan, seconds, tokens_per_second
 from studio.core.models import ModelFacts
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
+from studio.core.use_cases.fit import fit, told
+
+MEASURED, EXPECTED = (0.85, 1.3), (0.7, 2.0)
+"""How far a time from a run on this machine may be off, and one from the machine's matrix speed alone."""
 
 
-def quick_seconds(
-    services: Services, owner: str, config: RunConfig, dataset: DatasetVersion, facts: ModelFacts
-) -> float | None:
-    """How long a run takes, where its tokens were counted already (the form does it); None where nobody knows."""
+@dataclass(frozen=True)
+class Time:
+    """Seconds from Start to the end, and between which two they lie; None where nobody knows."""
+
+    seconds: float | None
+    range: tuple[float, float] | None
+
+
+def took(services: Services, owner: str, config: RunConfig, facts: ModelFacts, planned: Plan) -> Time:
+    """How long a run takes: its start, its steps, its checks on held-out examples."""
+    measured = measured_speed(services, owner, config)
+    known = seconds(planned.tokens, measured or expected_speed(services, config, facts))
+    if known is None:
+        return Time(None, None)
+    low, high = MEASURED if measured else EXPECTED
+    return Time(known, (known * low, known * high))
+
+
+def known_counts(services: Services, config: RunConfig, dataset: DatasetVersion) -> dict[str, Any] | None:
+    """What the sandbox counted for this config, where it did already: the form asks it."""
     kept: dict[str, Any] = read_json(services.artifacts.dataset_dir(dataset.id) / "counts.json") or {}
-    counts = kept.get(count_name(config))
+    found: dict[str, Any] | None = kept.get(count_name(config))
+    return found
+
+
+def said(
+    services: Services, owner: str, config: RunConfig, dataset: DatasetVersion, facts: ModelFacts
+) -> dict[str, Any] | None:
+    """What is forecast of a run as it is queued, for its record; None where its tokens were never counted."""
+    counts = known_counts(services, config, dataset)
     if counts is None:
         return None
     planned = plan(config.training, counts["train"], counts["held_out"], counts["train_tokens"])
-    speed = measured_speed(services, owner, config) or expected_speed(services, config, facts)
-    return seconds(planned.tokens, speed)
+    takes = took(services, owner, config, facts, planned)
+    fits = fit(services, owner, config, facts, counts)
+    return {
+        "steps": planned.steps,
+        "tokens": planned.tokens,
+        "epoch_tokens": counts["train_tokens"],
+        "seconds": takes.seconds,
+        "range": takes.range,
+        **(told(fits) if fits else {}),
+    }
 
 
 def count_name(config: RunConfig) -> str:

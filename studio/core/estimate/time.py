@@ -1,4 +1,4 @@
-"""What a run will take: steps, tokens, time. Pure arithmetic."""
+"""Steps, tokens and time of a run. Pure arithmetic."""
 
 import math
 from collections.abc import Mapping

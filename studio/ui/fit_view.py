@@ -1,0 +1,69 @@
+"""Whether a run fits: the verdict, the bar of memory with its legend. Values in, markup out."""
+
+from collections.abc import Sequence
+
+from studio.core.use_cases.fit import Fit
+from studio.ui.markup import NOTHING, Markup, join, note
+from studio.ui.units import count, gib, gib_of
+
+Part = tuple[str, int, str]
+
+
+def fit_part(found: Fit | None) -> Markup:
+    """The verdict with its bar; nothing where no worker has looked at this machine yet."""
+    if found is None:
+        return NOTHING
+    if found.found is None:
+        return measuring(found)
+    parts = parts_of(found)
+    used, free = sum(size for _, size, _ in parts), found.machine.free
+    if used <= free:
+        banner = note("good", f"Fits: {gib_of(used, free)}", source(found))
+        return join([banner, meter([*parts, ("Left over", free - used, "m0")], free)])
+    words = f"{gib(used - free)} are missing, struck through below."
+    return join([note("bad", f"Does not fit: {gib_of(used, free)}", words), meter(parts, free)])
+
+
+def measuring(found: Fit) -> Markup:
+    """The range that stands until a dry run is there."""
+    low, high = (size + found.machine.kept for size in (found.low, found.high))
+    title = f"{gib(low)} to {gib(high)} of {gib(found.machine.free)}"
+    if found.problem:
+        return note("plain", f"About {title}", found.problem)
+    if low > found.machine.free:
+        return note("bad", f"Does not fit: {title}", "Even the least that it can take is too much.")
+    return note("plain", f"Measuring… {title}", "The first forecast for a model and its settings takes a few seconds.")
+
+
+def source(found: Fit) -> str:
+    """What the forecast stands on."""
+    runs = found.experience.runs
+    if not runs:
+        return "Counted by a dry run of the trainer's own code."
+    return f"Counted by a dry run, and corrected from {count(runs, 'run')} on this machine."
+
+
+def parts_of(found: Fit) -> list[Part]:
+    """What takes the memory, as people know it."""
+    assert found.found is not None
+    memory = found.found
+    return [
+        ("Base model", memory.weights, "m1"),
+        ("Adapter and optimizer", memory.trained, "m2"),
+        ("Working memory", memory.working, "m3"),
+        ("Kept free", found.machine.kept, "m4"),
+    ]
+
+
+def meter(parts: Sequence[Part], free: int) -> Markup:
+    """The stacked bar with its legend; what goes beyond `free` is struck through."""
+    whole = max(free, sum(size for _, size, _ in parts))
+    cell, row = (
+        Markup('<span class="{}" style="width:{:.2%}"></span>'),
+        Markup('<li><b class="{}"></b>{}<span>{}</span></li>'),
+    )
+    cells = join(cell.format(kind, size / whole) for _, size, kind in parts)
+    if whole > free:
+        cells += Markup('<i style="left:{:.2%}"></i>').format(free / whole)
+    rows = join(row.format(kind, name, gib(size)) for name, size, kind in parts)
+    return Markup('<div class="ts-meter"><div aria-hidden="true">{}</div><ul>{}</ul></div>').format(cells, rows)
