@@ -53,6 +53,30 @@ def demo(as_json: Json = False) -> None:
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The run as a YAML file: New run writes one.")],
+    data: Annotated[str, typer.Option("--data", metavar="DATA", help="A file, or a dataset's name or id.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Start one run headless and watch it to its end. The first Ctrl-C stops it and keeps what was learnt."""
+    from studio.train import refusal, run_train
+
+    def run() -> int:
+        try:
+            report, interrupted = run_train(_settings(), config, data, errors)
+        except Refused as error:
+            if as_json:
+                sys.stdout.write(json.dumps(refusal(error)) + "\n")
+            for fault in refusal(error)["faults"]:
+                errors.print(f"{fault['problem']} {fault['remedy']}", markup=False)
+            return EXIT_REFUSED
+        code = _print(report, as_json)
+        return EXIT_INTERRUPTED if interrupted else code
+
+    _exit(run)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Look at this machine: Python, SQLite, disk, devices, speed, Hub, starter model."""
     from studio.doctor import examine

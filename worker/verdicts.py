@@ -12,7 +12,7 @@ PAUSES = (60.0, 120.0, 300.0, 600.0)
 ROOM_SECONDS = 5.0
 GOES_ON = "It goes on by itself."
 _NATIVE = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
-_MEMORY = "Take fewer examples at once, or a shorter longest example."
+_MEMORY = "Let fewer tokens be read at once, or cut examples shorter."
 Ended = Literal["stalled", "time_limit"]
 
 

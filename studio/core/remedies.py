@@ -74,7 +74,7 @@ def _fewer_tokens(config: RunConfig) -> Change | None:
 def _compute_again(config: RunConfig) -> Change | None:
     if config.training.activation_checkpointing in ("full", "offload"):
         return None
-    return _training("activations computed again", activation_checkpointing="full")
+    return _training("less memory, about a third slower", activation_checkpointing="full")
 
 
 def _shorter(config: RunConfig) -> Change | None:
@@ -115,6 +115,16 @@ def _all_layers(config: RunConfig) -> Change | None:
     return Change("all linear layers", {"adapter": {"target_modules": "all-linear"}})
 
 
+def _template(name: str) -> Cure:
+    def cure(config: RunConfig) -> Change | None:
+        if config.base.chat_template == name:
+            return None
+        words = {"plain": "the plain chat template", "auto": "the model's own chat template"}[name]
+        return Change(words, {"base": {"chat_template": name}})
+
+    return cure
+
+
 def _more_epochs(config: RunConfig) -> Change | None:
     epochs = config.training.num_train_epochs * MORE_EPOCHS
     words = f"{epochs:g} epochs"
@@ -144,6 +154,8 @@ CURES: Mapping[str, tuple[Cure, ...]] = {
     "all_cut": (_longer,),
     "all_too_long": (_cut,),
     "unknown_layers": (_all_layers,),
+    "no_template": (_template("plain"),),
+    "template_mismatch": (_template("auto"),),
     "time_limit": (_half_as_long,),
     # alarms
     "diverging": (_rate(CALMER),),

@@ -82,7 +82,7 @@ class Desk:
             return self._shown(False) | {self.view.rows: str(words), self.view.drop_box: gr.update(visible=False)}
         except Exception as error:  # the door of a page: nothing may pass it unsaid
             return {self.view.words: told(note_of(error))}
-        models = choices(self.services.settings)
+        models = choices(self.services.settings, owner)
         model = gr.update(choices=models, value=STARTER_REPO, visible=len(models) > 1)
         example = whole((asked.get("example", "").isdigit() and int(asked["example"][:9])) or 1)
         return self._one(shown, newest) | {self.view.example.model: model, self.view.example.number: example}

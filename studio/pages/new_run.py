@@ -6,21 +6,25 @@ from typing import Any
 import gradio as gr
 
 from studio.core.artifacts import new_id
+from studio.core.config import parse_config
 from studio.core.errors import Faults
 from studio.core.services import Services
 from studio.core.stores.runs import Run
+from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.submit import submit
 from studio.shell.session import owner_of
-from studio.ui import live, run_form
-from studio.ui.fields import Choice, field, told
+from studio.ui import live, run_form, settings_card
+from studio.ui.fields import Choice, told
 from studio.ui.frame import QUIET, page
 from studio.ui.going import address, go_to
 from studio.ui.intake import Intake
 from studio.ui.markup import NOTHING, Markup, cardhead, head, html, join, link, muted, note
+from studio.ui.model_card import ModelCard
 from studio.ui.models import Book, about_model, choices, facts_or_none
 from studio.ui.notices import note_of, with_note
 from studio.ui.outlook import Outlook, chosen, outlook, refused, waiting
-from studio.ui.run_form import GROUPS, KNOBS, REVISION
+from studio.ui.run_form import REVISION, Filled
+from studio.ui.settings_card import SettingsCard, SettingsDesk
 
 NOT_ASKED = "It is looked up when you choose it again or press Start."
 
@@ -37,7 +41,8 @@ class Form:
                 self.model_card()
                 self.intake: Intake
                 self.dataset_card()
-                self.settings: list[Any] = self.settings_card()
+                self.card = SettingsCard()
+                self.settings: list[Any] = self.card.fields
             with gr.Column(scale=1, min_width=320, elem_classes="ts-card ts-sticky"):
                 self.panel = html(cardhead("What will happen"))
                 self.after = Choice([(run_form.IN_TURN, "")], label="Starts", value="", interactive=True, visible=False)
@@ -49,14 +54,8 @@ class Form:
         """Card 1."""
         with gr.Column(elem_classes="ts-card"):
             html(cardhead(numbered(1, "Base model")))
-            self.model = Choice(
-                [],
-                label="Pick one that is here, or type an exact Hub id or a folder of this machine",
-                allow_custom_value=True,
-                filterable=True,
-                interactive=True,
-            )
-            self.about = html()
+            self.base = ModelCard()
+            self.model, self.about = self.base.model, self.base.about
 
     def dataset_card(self) -> None:
         """Card 2."""
@@ -64,22 +63,6 @@ class Form:
             self.inside = html(dataset_head(""))
             self.dataset = Choice([], label="From your datasets", interactive=True)
             self.intake = Intake()
-
-    def settings_card(self) -> list[Any]:
-        """Card 3: the settings in the order of `KNOBS`."""
-        drawn = {}
-        with gr.Column(elem_classes="ts-card"):
-            html(cardhead(numbered(3, "Settings")))
-            self.name = gr.Textbox(label="Name", placeholder="The dataset's name, if you leave this empty", max_lines=1)
-            with gr.Row(elem_classes="ts-fields"):
-                drawn.update({knob.path: field(knob) for knob in KNOBS if knob.level == "basic"})
-            with gr.Accordion("Every setting", open=False, elem_classes="ts-drawer"):
-                for group, words in GROUPS.items():
-                    html(Markup("<h3>{}</h3>").format(words))
-                    with gr.Row(elem_classes="ts-fields"):
-                        inside = [k for k in KNOBS if k.level != "basic" and k.path.startswith(f"{group}.")]
-                        drawn.update({knob.path: field(knob) for knob in inside})
-        return [drawn[knob.path] for knob in KNOBS]
 
 
 def numbered(number: int, title: str) -> Markup:
@@ -92,10 +75,10 @@ def dataset_head(address_: str) -> Markup:
     return cardhead(numbered(2, "Dataset"), link("Look inside", address_ or "/datasets"))
 
 
-def first_look(book: Book, repo: str, revision: str) -> Markup:
+def first_look(book: Book, repo: str, revision: str, owner: str) -> Markup:
     """The model's facts while the page loads: as far as nobody has to be asked for them."""
     try:
-        found = book.known(repo, revision)
+        found = book.known(repo, revision, owner)
     except Exception as error:  # the door of a page: nothing may pass it unsaid
         return note_of(error)
     return about_model(found) if found else muted(NOT_ASKED)
@@ -108,9 +91,12 @@ def panel_of(services: Services, book: Book, owner: str, form: tuple[Any, ...]) 
         return waiting("Steps and time stand here once the base model is known.", "Start waits for a base model.")
     try:
         raw = run_form.raw_config(repo, settings)
+        wrong = here_faults(services, owner, parse_config(raw))
     except Faults as error:
         return refused(list(error.faults))
-    found = facts_or_none(book, raw["base"]["repo"], str(settings[REVISION]))
+    if wrong:
+        return refused(wrong)
+    found = facts_or_none(book, raw["base"]["repo"], str(settings[REVISION]), owner)
     return outlook(services, owner, raw, str(version_id) if version_id else None, found)
 
 
@@ -120,6 +106,17 @@ def queued(run: Run) -> Markup:
     return join([note("good", f"{run.name} is queued", there), go_to("/run", id=run.id)])
 
 
+def opening(values: Filled, continues: bool) -> Markup:
+    """What of the address meant nothing; or which run is had again, or trained further."""
+    if values.problem:
+        return note_of(values.problem)
+    if values.source is None or not continues:
+        return NOTHING
+    there = link(values.source.name, address("/run", id=values.source.id))
+    text = "The new run begins where that one ended, in an adapter of its own. Rank, scale and layers stay as they are."
+    return note("plain", Markup("Trains the adapter of {} further").format(there), text)
+
+
 class Desk:
     """The handlers of the page: values of the form in, updates out."""
 
@@ -127,30 +124,20 @@ class Desk:
         """`services` are the stores; what was looked up of models is kept for the panel."""
         self.services = services
         self.book = Book(services.settings)
+        self.settings = SettingsDesk(services, self.book)
 
     def fill(self, request: gr.Request) -> list[Any]:
         """The first values, at load: no network is asked for them."""
         owner, asked, settings = owner_of(request), request.query_params, self.services.settings
-        values = run_form.first_values(self.services, owner, asked.get("from", ""), asked.get("dataset", ""))
-        words = told(note_of(values.problem) if values.problem else NOTHING)
-        model = gr.update(choices=choices(settings), value=values.repo)
+        named = asked.get("from", ""), asked.get("dataset", ""), asked.get("continue", "")
+        values = run_form.first_values(self.services, owner, *named)
+        model = gr.update(choices=choices(settings, owner), value=values.repo)
         dataset = gr.update(choices=run_form.dataset_choices(self.services, owner), value=values.version_id)
-        about = first_look(self.book, values.repo, str(values.settings[REVISION]))
+        about = first_look(self.book, values.repo, str(values.settings[REVISION]), owner)
         waits = run_form.after_choices(self.services, owner)
         after = gr.update(choices=waits, value="", visible=len(waits) > 1)
-        return [new_id(), words, model, str(about), dataset, values.name, after, *values.settings]
-
-    def look(self, repo: Any, revision: Any) -> Iterator[str]:
-        """What the chosen model is; may ask the Hub."""
-        name, at = str(repo or "").strip(), str(revision or "").strip() or "main"
-        if not name:
-            yield ""
-            return
-        yield str(muted("Looking it up…"))
-        try:
-            yield str(about_model(self.book.ask(name, at)))
-        except Exception as error:  # the door of a page: nothing may pass it unsaid
-            yield str(note_of(error))
+        card = self.settings.first(owner, values)
+        return [new_id(), told(opening(values, bool(named[2]))), model, str(about), dataset, values.name, after, *card]
 
     def follow(self, request: gr.Request, *values: Any) -> list[Any]:
         """The panel for the form as it stands."""
@@ -198,14 +185,18 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     panel = [form.panel, form.start, form.why, form.faults]
     followed = with_note(desk.follow, 3, shown=True)
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-    filled = [form.key, form.told, form.model, form.about, form.dataset, form.name, form.after, *form.settings]
-    studio.load(desk.fill, None, filled, **QUIET).then(followed, inputs, panel, **last)
+    card = form.card
+    filled = [form.key, form.told, form.model, form.about, form.dataset, card.name, form.after, card.preset, card.base]
+    filled += form.settings
+    loaded = studio.load(desk.fill, None, filled, **QUIET)
+    loaded.then(followed, inputs, panel, **last)
     gr.on([one.change for one in inputs], followed, inputs, panel, **last)
-    revision = form.settings[REVISION]
-    triggers = [form.model.input, revision.submit, revision.blur]
-    looked = gr.on(triggers, desk.look, [form.model, revision], form.about, **last)
-    looked.then(followed, inputs, panel, **last)
+    refitted = [card.preset, card.base, *form.settings]
+    read = settings_card.wire(card, desk.settings, form.model, form.dataset, loaded)
+    for looked in form.base.wire(desk.services, desk.book, form.settings[REVISION], read):
+        fitted = looked.then(desk.settings.refit, [card.base, *inputs], refitted, **last)
+        fitted.then(followed, inputs, panel, **last)
     for event in form.intake.wire(desk.services):
         event.then(desk.chosen, form.intake.made, form.dataset, **QUIET)
     form.dataset.change(desk.inside, form.dataset, form.inside, **QUIET)
-    form.start.click(desk.begin, [form.key, form.name, form.after, *inputs], [form.faults, form.start], **QUIET)
+    form.start.click(desk.begin, [form.key, card.name, form.after, *inputs], [form.faults, form.start], **QUIET)

@@ -13,6 +13,8 @@ import gradio as gr
 from studio.core.config import Knob
 from studio.core.errors import Fault
 
+ALL_LAYERS = "all-linear"
+
 
 class Choice(gr.Dropdown):
     """A dropdown whose value goes to our handlers as it is.
@@ -38,13 +40,41 @@ class Pick(gr.Radio):
         return payload if isinstance(payload, str) else None
 
 
+class Layers(gr.Dropdown):
+    """Some of a model's layers, or all: a text with commas to the rest of the program, several picks on the page."""
+
+    is_template = True  # drawn as a plain dropdown
+
+    def preprocess(self, payload: Any) -> Any:
+        """The picks as one text. All of them, or none, is `all-linear`; a layer picked after that replaces it."""
+        names = [str(one).strip() for one in payload if str(one).strip()] if isinstance(payload, list) else []
+        if not names or names[-1] == ALL_LAYERS:
+            return ALL_LAYERS
+        return ", ".join(name for name in names if name != ALL_LAYERS)
+
+    def postprocess(self, value: Any) -> Any:
+        """The text as picks."""
+        names = value if isinstance(value, list) else str(value or "").split(",")
+        return [name.strip() for name in names if name.strip()]
+
+
+def layer_choices(layers: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(words, name) of the layers of a model; all of them first."""
+    return [("All linear layers", ALL_LAYERS), *((name, name) for name in layers)]
+
+
 def field(knob: Knob) -> Any:
     """The component that takes `knob`'s value, with its default in it."""
     words = {"label": knob.label, "info": help_of(knob)}
     kind = knob.info.annotation
-    options = getattr(kind, "__args__", ())
-    if options:
-        return Choice([str(option) for option in options], value=knob.default, interactive=True, **words)
+    if options := getattr(kind, "__args__", ()):
+        choices = [(knob.names.get(option, option), option) for option in options]
+        return Choice(choices, value=knob.default, interactive=True, **words)
+    if knob.path == "adapter.target_modules":
+        more: dict[str, Any] = {"multiselect": True, "allow_custom_value": True, "interactive": True}
+        return Layers(layer_choices(), value=[knob.default], **more, **words)
+    if knob.path == "adapter.continue_from":
+        return Choice([("A fresh adapter", "")], value="", interactive=True, **words)
     if kind is bool:
         return gr.Checkbox(knob.default, **words)
     if kind in (int, float):

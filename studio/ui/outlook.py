@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from studio.core.alarms import few_steps
 from studio.core.config import RunConfig, parse_config
 from studio.core.errors import Fault, Faults, NotFound
 from studio.core.estimate import Plan, plan
@@ -100,7 +101,9 @@ def drawn(planned: Plan, seen: Forecast, config: RunConfig) -> Markup:
         ("Learns from", examples_words(planned)),
         ("Learnt tokens", small(count(learnt), "answers only")),
     ]
-    return join([cardhead(TITLE), facts(pairs, "ts-facts--grid"), warnings(seen.counts, config.training.max_length)])
+    few = join(note("warn", one.title, one.text) for one in few_steps(planned.steps))
+    told = warnings(seen.counts, config.training.max_length)
+    return join([cardhead(TITLE), facts(pairs, "ts-facts--grid"), few, told])
 
 
 def steps_words(planned: Plan) -> Markup:

@@ -57,31 +57,30 @@ class RunButtons:
             self.hold = gr.Button("Hold", size="md", visible=False)
             self.release = gr.Button("Release", size="md", visible=False)
             self.links = html()
+            self.better = gr.Button("Retry", size="md", visible=False)
             self.delete = gr.Button("Delete", size="md", visible=False)
         with gr.Row(elem_classes="ts-buttons ts-sure", visible=False) as self.sure:
             html(muted(SURE))
             self.gone = gr.Button("Delete for good", variant="stop", size="md")
             self.keep = gr.Button("Keep it", size="md")
         moves = [self.stop, self.earlier, self.later, self.hold, self.release]
-        self.places: list[Any] = [self.mended, self.again, *moves, self.delete]
+        self.places: list[Any] = [self.mended, self.again, *moves, self.better, self.delete]
 
     @staticmethod
     def drawn(run: Run, line: Line, alarms: Sequence[str] = ()) -> list[Any]:
         """Which buttons stand there, in the order of `places`. `alarms` are the kinds of what the curves say."""
         change, waits, ended = change_of(run, alarms), run.state in WAITING, run.state in ENDED
-        place = line.place(run)
+        place, failed = line.place(run), run.state == "failed"
+        words = f"Retry with {change.words}" if change else "Retry"
         return [
-            gr.update(
-                visible=change is not None,
-                value=f"Retry with {change.words}" if change else "Retry",
-                variant="primary" if run.state == "failed" else "secondary",
-            ),
-            gr.update(visible=run.state in ("failed", "stopped")),
+            gr.update(visible=change is not None and failed, value=words),
+            gr.update(visible=failed or run.state == "stopped"),
             gr.update(visible=not ended and run.state != "stopping"),
             gr.update(visible=waits and place not in (None, 1)),
             gr.update(visible=waits and place not in (None, len(line.waiting))),
             gr.update(visible=waits and not run.held),
             gr.update(visible=waits and run.held),
+            gr.update(visible=change is not None and not failed, value=words),
             gr.update(visible=ended),
         ]
 
@@ -97,7 +96,7 @@ class RunButtons:
             (self.hold, lambda s, o, r: hold_run(s, o, r, True)),
             (self.release, lambda s, o, r: hold_run(s, o, r, False)),
         ]
-        for button, changed in ((self.mended, True), (self.again, False)):
+        for button, changed in ((self.mended, True), (self.better, True), (self.again, False)):
             busy = button.click(lambda: told(muted("Checking and queueing…")), None, going, **QUIET)
             busy.then(retried(services, changed), [boxes.run, boxes.key], [going, said], **QUIET)
         self.delete.click(lambda: gr.update(visible=True), None, self.sure, **QUIET)

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from studio.core.config import Knob, knobs
+from studio.core.config import Knob, RunConfig, knobs
+from studio.core.config.difference import value_words
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import Run
 from studio.ui import live
+from studio.ui.file_drawer import folded
 from studio.ui.markup import Markup, Text, cardhead, facts, join, log_text, more, muted
 from studio.ui.units import percent
 
@@ -36,6 +38,7 @@ def settings_card(run: Run, dataset: DatasetVersion | None, log: str) -> Markup:
     basic = [knob_row(knob, config) for knob in knobs("basic") if knob.path != "base.repo"]
     rest = [knob_row(knob, config) for knob in knobs("advanced") if knob.path not in ("base.revision", "training.seed")]
     folds = more("Every setting", facts(rest, "ts-facts--rows"))
+    folds += more("As a file (YAML)", folded(config, run.name, run.dataset_name, run.dataset_version_id))
     if found := spec_rows(run):
         folds += more("What it ran with", facts(found, "ts-facts--rows"))
     folds += more("Last lines of the log", log_text(log)) if log else muted("The log begins when the run does.")
@@ -53,8 +56,27 @@ def origin_rows(run: Run, dataset: DatasetVersion | None) -> Rows:
     ]
     if source := model_of(run).get("source"):
         rows.append(("Came from", SOURCES.get(str(source), str(source))))
-    rows.append(("Method", "LoRA, answers only"))
+    rows.append(("Method", method_words(live.config_of(run))))
     return rows
+
+
+def method_words(config: RunConfig) -> str:
+    """How it learns and what is trained: "LoRA r=16, answers only", "DPO, sigmoid, DoRA r=8, base in nf4"."""
+    method, adapter = config.method, config.adapter
+    if adapter.tuner == "full":
+        trained = "every weight"
+    else:
+        kind = "DoRA" if adapter.use_dora else "rsLoRA" if adapter.use_rslora else "LoRA"
+        first = " from PiSSA" if adapter.init_lora_weights == "pissa" else ""
+        trained = f"{kind} r={adapter.r}{first}"
+    learnt = {"answers": "answers only", "last_answer": "last answer only", "everything": "questions too"}
+    if method.name == "sft":
+        parts = [trained, learnt[method.learn]]
+    else:
+        loss = [method.loss_type] if method.name == "dpo" else []
+        parts = [method.name.upper(), *loss, trained]
+    bits = [] if config.base.quantization == "none" else [f"base in {config.base.quantization}"]
+    return ", ".join([*parts, *bits])
 
 
 def revision_of(run: Run) -> str:
@@ -66,14 +88,8 @@ def revision_of(run: Run) -> str:
 def knob_row(knob: Knob, config: dict[str, Any]) -> tuple[Text, Text]:
     """One setting with its value, as on the form."""
     group, name = knob.path.split(".")
-    value = config[group][name]
-    if isinstance(value, bool):
-        words = "Yes" if value else "No"
-    elif isinstance(value, float):
-        words = f"{value:g}"
-    else:
-        words = f"{value:,}" if isinstance(value, int) else str(value)
-    return knob.label, f"{words} {knob.unit}" if knob.unit else words
+    words = value_words(knob, config[group][name])
+    return knob.label, f"{words[:1].upper()}{words[1:]}" if isinstance(config[group][name], bool) else words
 
 
 def model_of(run: Run) -> Mapping[str, Any]:

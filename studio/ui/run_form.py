@@ -9,18 +9,21 @@ from typing import Any
 
 from studio.core.catalog import STARTER_REPO
 from studio.core.config import knobs
+from studio.core.config.applies import applies
 from studio.core.errors import Faults, NotFound
 from studio.core.services import Services
 from studio.core.states import ENDED
 from studio.core.stores.datasets import DatasetVersion
+from studio.core.stores.runs import Run
 from studio.core.use_cases.submit import Order
 from studio.ui.fields import empty_faults, nested, values_of
 from studio.ui.units import count
 
 KNOBS = tuple(knob for knob in knobs() if knob.path != "base.repo")
 REVISION = next(i for i, knob in enumerate(KNOBS) if knob.path == "base.revision")
+PLACES = {knob.path: place for place, knob in enumerate(KNOBS)}
+EVAL_SHARE = float(next(knob.default for knob in KNOBS if knob.path == "training.eval_share"))
 IN_TURN = "When its turn comes"
-GROUPS = {"base": "Base model", "adapter": "Adapter", "method": "Method", "training": "Training"}
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,27 @@ class Filled:
     name: str
     settings: tuple[Any, ...]
     problem: NotFound | None = None
+    source: Run | None = None
 
 
-def first_values(services: Services, owner: str, from_run: str, dataset: str) -> Filled:
-    """The defaults; those of the run `from_run` where one is named, and `dataset` (an id or a version's) chosen."""
-    problem, repo, name, config = None, STARTER_REPO, "", dict[str, Any]()
+def at(path: str) -> int:
+    """The place of a field among the settings."""
+    return PLACES[path]
+
+
+def first_values(services: Services, owner: str, from_run: str, dataset: str, continued: str = "") -> Filled:
+    """The defaults; those of the run `from_run` where one is named, and `dataset` (an id or a version's) chosen.
+
+    With `continued` the run is that one, and its adapter is trained further.
+    """
+    problem, repo, name, config, source = None, STARTER_REPO, "", dict[str, Any](), None
     try:
-        if from_run:
-            run = services.runs.get(from_run, owner)
+        if from_run or continued:
+            source = run = services.runs.get(continued or from_run, owner)
             config = {**run.config, "base": pinned(run.config.get("base", {}), run.base_revision)}
+            if continued:
+                brought = {"continue_from": run.id, "init_lora_weights": "default"}
+                config = {**config, "adapter": {**run.config.get("adapter", {}), **brought}}
             repo, name, dataset = run.base_repo, next_name(run.name), dataset or run.dataset_version_id
     except NotFound as error:
         problem = error
@@ -49,7 +64,7 @@ def first_values(services: Services, owner: str, from_run: str, dataset: str) ->
         version_id = find_dataset(services, owner, dataset).id if dataset else None
     except NotFound as error:
         problem = problem or error
-    return Filled(repo, version_id, name, tuple(values_of(KNOBS, config)), problem)
+    return Filled(repo, version_id, name, tuple(values_of(KNOBS, config)), problem, source)
 
 
 def pinned(base: dict[str, Any], revision: str) -> dict[str, Any]:
@@ -63,6 +78,14 @@ def find_dataset(services: Services, owner: str, name: str) -> DatasetVersion:
         return services.datasets.version(name, owner)
     except NotFound:
         return services.datasets.get(name, owner)
+
+
+def version_or_none(services: Services, owner: str, version_id: Any) -> DatasetVersion | None:
+    """The person's dataset, or None where the choice means nothing."""
+    try:
+        return services.datasets.version(str(version_id), owner) if version_id else None
+    except NotFound:
+        return None
 
 
 def next_name(name: str) -> str:
@@ -81,8 +104,22 @@ def raw_config(repo: Any, settings: Sequence[Any]) -> dict[str, Any]:
     empty = empty_faults(KNOBS, settings)
     if empty:
         raise Faults(empty)
-    raw = nested(KNOBS, settings)
+    return plain_config(repo, settings)
+
+
+def plain_config(repo: Any, settings: Sequence[Any]) -> dict[str, Any]:
+    """The form's config as it stands; fields that do not apply, and so are hidden, are at their defaults."""
+    values = {knob.path: value for knob, value in zip(KNOBS, settings, strict=True)}
+    kept = [value if applies(knob.path, values) else knob.default for knob, value in zip(KNOBS, settings, strict=True)]
+    raw = nested(KNOBS, kept)
     return {**raw, "base": {**raw["base"], "repo": str(repo or "").strip()}}
+
+
+def adapter_choices(services: Services, owner: str) -> list[tuple[str, str]]:
+    """(name, id) of the runs whose adapters can be trained further; a fresh one first."""
+    ended = [run for run in services.runs.of(owner) if run.state in ("succeeded", "stopped")]
+    whole = [run for run in ended if (services.artifacts.adapter_dir(run.id) / "adapter_model.safetensors").is_file()]
+    return [("A fresh adapter", ""), *((run.name, run.id) for run in whole)]
 
 
 def after_choices(services: Services, owner: str) -> list[tuple[str, str]]:

@@ -39,6 +39,8 @@ def run_links(run: Run, has_adapter: bool, has_log: bool) -> Markup:
     if has_adapter and run.state in ("succeeded", "stopped"):
         found.append(link_button("Try it", f"/playground?run={key}"))
     found.append(link_button("Duplicate", f"/new?from={key}", plain=True))
+    if has_adapter and run.state in ("succeeded", "stopped") and live.config_of(run).adapter.tuner == "lora":
+        found.append(link_button("Train further", f"/new?continue={key}", plain=True))
     if has_adapter and run.state in ("succeeded", "stopped"):
         found.append(link_button("Download adapter", f"/download/adapter/{key}", plain=True))
     if has_log:
@@ -57,9 +59,11 @@ def progress_figures(run: Run, series: dict[str, Series], memory: tuple[int, int
     if best:
         rows.append(("Best held-out loss", f"{figure(best[1], 2)} at step {best[0]:,}"))
     if speed:
-        rows.append(("Speed", f"{figure(speed[-1][1], 0)} tokens/s"))
+        learnt = finite(series["learnt_tokens_per_s"])
+        of_it = f", {figure(learnt[-1][1], 0)} learnt" if learnt else ""
+        rows.append(("Speed", f"{figure(speed[-1][1], 0)} tokens/s{of_it}"))
     if used := finite(series["matmul_share"]):
-        rows.append(("Of its matrix speed", percent(used[-1][1])))
+        rows.append(("Matrix speed used", percent(used[-1][1])))
     if memory[0]:
         rows.append(("Memory", gib_of(*memory)))
     if dtype := (run.spec or {}).get("dtype"):

@@ -63,15 +63,17 @@ def test_wrong_settings_are_all_named_at_once_and_nothing_is_queued(
     page = ready(open_page(f"{tiny.url}/new?dataset={version.dataset_id}"))
     start = page.get_by_role("button", name="Start", exact=True)
     expect(start).to_be_enabled()
+    page.get_by_text("Every setting").click()
     page.get_by_label("Learning rate").fill("1000000000")
     page.get_by_label("Adapter rank").fill("2.5")
-    expect(page.get_by_text("Learning rate can not be 1000000000")).to_be_visible()
-    expect(page.get_by_text("Adapter rank can not be 2.5.")).to_be_visible()
+    expect(page.get_by_text("Learning rate can not be 1000000000").first).to_be_visible()
+    expect(page.get_by_text("Adapter rank can not be 2.5.").first).to_be_visible()
+    expect(page.get_by_text("Every setting · 2 to mend")).to_be_visible()
     expect(start).to_be_disabled()
     expect(page.get_by_text("Start waits until 2 things are mended.")).to_be_visible()
     page.get_by_label("Adapter rank").fill("4096")
     page.get_by_label("Learning rate").fill("0.001")
-    expect(page.get_by_text("Adapter rank can not be 4096.")).to_be_visible()
+    expect(page.get_by_text("Adapter rank can not be 4096.").first).to_be_visible()
     page.get_by_label("Adapter rank").fill("8")
     expect(start).to_be_enabled()
     assert runs(tiny) == before
@@ -84,7 +86,7 @@ def test_a_learning_rate_that_is_no_number_by_direct_call_is_refused(tiny: Studi
         config = json.loads(http.get("/new").text.split("window.gradio_config = ", 1)[1].split(";</script>", 1)[0])
         names = {part["id"]: part["props"].get("label") for part in config["components"]}
         call = next(one for one in config["dependencies"] if "Learning rate" in map(names.get, one["inputs"])
-                    and "Name" in map(names.get, one["inputs"]))  # fmt: skip
+                    and "Starts" in map(names.get, one["inputs"]))  # fmt: skip
         defaults = {part["id"]: part["props"].get("value") for part in config["components"]}
         wrong = {
             "Learning rate": float("nan"),
@@ -154,13 +156,52 @@ def test_a_run_can_be_had_again_with_its_own_settings(server: Studio, open_page:
     expect(page.get_by_label("Name")).to_have_value("orders-json-2")
     expect(page.get_by_label("From your datasets")).to_have_value("orders.jsonl (360 examples)")
     page.get_by_text("Every setting").click()
+    page.get_by_text("Checks and stopping").click()
     expect(page.get_by_label("Answer held-out examples")).to_be_checked()
+    expect(page.get_by_text("As orders-json.")).to_be_visible()
+    page.get_by_label("Learning rate").first.fill("0.0001")
+    expect(page.get_by_role("button", name="Learning rate 0.0002 → 0.0001")).to_be_visible()
+    expect(page.get_by_text("As orders-json, with 1 change.")).to_be_visible()
 
 
 def test_an_unknown_run_in_the_address_is_said_and_the_form_has_its_defaults(tiny: Studio, open_page: Open) -> None:
     page = ready(open_page(f"{tiny.url}/new?from=nonesuch"))
     expect(page.get_by_text("There is no such run.")).to_be_visible()
+    page.get_by_text("Every setting").click()
     expect(page.get_by_label("Epochs")).to_have_value("3")
+
+
+def test_a_preset_sets_fields_a_change_is_named_and_can_be_taken_back(
+    tiny: Studio, open_page: Open, tmp_path: Path
+) -> None:
+    version = add_orders(tiny.services, tmp_path)
+    page = ready(open_page(f"{tiny.url}/new?dataset={version.dataset_id}"))
+    page.get_by_text("Every setting").click()
+    page.get_by_label("Thorough").check()
+    expect(page.get_by_label("Adapter rank")).to_have_value("32")
+    page.get_by_label("Adapter rank").fill("8")
+    expect(page.get_by_text("Thorough, with 1 change.")).to_be_visible()
+    page.get_by_role("button", name="Back to Thorough").click()
+    expect(page.get_by_label("Adapter rank")).to_have_value("32")
+    expect(page.get_by_role("button", name="Back to Thorough")).not_to_be_visible()
+    page.get_by_text("Method", exact=True).first.click()
+    expect(page.get_by_label("What is learnt")).to_be_visible()
+    expect(page.get_by_label("Loss of comparisons")).not_to_be_visible()
+
+
+def test_a_pasted_config_fills_the_form_or_every_fault_is_named(tiny: Studio, open_page: Open) -> None:
+    page = ready(open_page(f"{tiny.url}/new"))
+    page.get_by_text("As a file (YAML)").click()
+    expect(page.get_by_text("repo: HuggingFaceTB/SmolLM2-135M-Instruct  # Base model")).to_be_visible()
+    paste, use = page.get_by_label("Or paste one here"), page.get_by_role("button", name="Use what is pasted")
+    paste.fill("adapter:\n  r: 4096\n  rank: 3\n")
+    use.click()
+    expect(page.get_by_text("Line 2: Adapter rank can not be 4096.")).to_be_visible()
+    expect(page.get_by_text("Line 3: There is no setting called 'adapter.rank'.")).to_be_visible()
+    paste.fill("name: mine\nadapter:\n  r: 12\n")
+    use.click()
+    expect(page.get_by_label("Name")).to_have_value("mine")
+    expect(page.get_by_text("r: 12  # Adapter rank, usually 16")).to_be_visible()
 
 
 def test_the_page_fits_a_phone_in_the_dark(tiny: Studio, open_page: Open) -> None:

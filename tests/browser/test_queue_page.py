@@ -144,11 +144,17 @@ def test_a_failed_run_is_tried_again_with_one_click_that_makes_one_run(tmp_path:
         wish = Wish("too-big", "failed", 4, 40, 600, 60, "out_of_memory", "Out of memory at step 4 of 40.", "Halve it.")
         run = make(studio.services, wish, version)
         page = open_page(f"{studio.url}/run?id={run.id}")
-        page.get_by_role("button", name="Retry with half the examples at once").dblclick()
+        page.get_by_role("button", name="Retry with less memory, about a third slower").dblclick()
         expect(page.get_by_text("Waiting for its turn")).to_be_visible()
         new = [one for one in studio.services.runs.of(LOCAL_USER) if one.state == "queued"]
-        assert [one.config["training"]["per_device_train_batch_size"] for one in new] == [4]
-        assert new[0].config["training"]["gradient_accumulation_steps"] == 2
+        assert [one.config["training"]["activation_checkpointing"] for one in new] == ["full"]
+        heart = make(studio.services, Wish("by-heart", "succeeded", 120, 120, 600, 60, overfits=True), version)
+        page.goto(f"{studio.url}/run?id={heart.id}")
+        expect(page.locator(".ts-note").filter(has_text="Overfitting since step 48")).to_be_visible()
+        page.get_by_role("button", name="Retry with the best kept").click()
+        expect(page.get_by_text("Waiting for its turn")).to_be_visible()
+        *_, newest = [one for one in studio.services.runs.of(LOCAL_USER) if one.state == "queued"]
+        assert newest.config["training"]["load_best_model_at_end"] is True
         page.context.close()
 
 

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from studio.core.stores.claims import Claimed
+from studio.core.stores.series import Sample
 from studio.core.stores.users import LOCAL_USER
 from tests.browser.conftest import Studio
 from tests.browser.seed import HOSTILE, Wish, add_dataset, make
@@ -26,9 +27,11 @@ def test_a_running_run_is_followed_without_touching_the_page(server: Studio, ope
     page.locator(".ts-chart").first.get_by_text("Show the numbers").click()
     pen = Claimed(server.services.db, run.id, 1)
     pen.metrics([(45, "loss", 0.123), (45, "eval_loss", 0.321)])
+    pen.samples(45, [Sample("Two flat whites.", "2 flat whites", "2 flat whites")])
     pen.progress(45, 90)
     expect(page.get_by_text("45 of 90")).to_be_visible()
     expect(page.get_by_text("0.32 at step 45")).to_be_visible()
+    expect(page.locator(".ts-answers li", has_text="Step 45")).to_contain_text("as expected")
     expect(page.locator(".ts-numbers").first).to_be_visible()  # what was unfolded stays so
     expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
     server.services.runs.move(server.services.runs.get(run.id, LOCAL_USER), "failed", server.services.runs.events(

@@ -143,7 +143,7 @@ def test_tokens_beyond_the_models_room_are_refused_only_where_they_are_used(
     found = check_model(settings, models.look_up(str(base), "main", settings))
     assert found["beyond"] == 1
     work = job(base, write_data(tmp_path / "data.parquet", chats(8)), tmp_path / "run", training=QUICK)
-    with pytest.raises(TrainingFailed, match="'To Anna.' \\(400\\); the model has room for 400") as failed:
+    with pytest.raises(TrainingFailed, match=r"'To Anna\.' \(400\); the model has room for 400") as failed:
         train(work, Recorder())
     assert failed.value.reason == "vocabulary_mismatch"
 

@@ -99,3 +99,16 @@ def test_trls_own_path_takes_the_same_step(make: Make, tiny: Path) -> None:
     tuner = make(path="trl", per_device_train_batch_size=2, gradient_accumulation_steps=4)
     assert isinstance(tuner, TrlTuner)
     agree(one_step(tuner), naive_step(tuner, tiny))
+
+
+def test_the_fast_parts_are_in_place_and_a_whole_step_with_them_is_the_naive_one(make: Make, tiny: Path) -> None:
+    tuner = make()
+    assert isinstance(tuner, FastTuner)
+    assert tuner.quick == {"lora": 14, "norm": 5, "mlp": 2, "attention": 2}
+    agree(one_step(tuner), naive_step(tuner, tiny))
+
+
+@pytest.mark.parametrize("adapter", [{"lora_dropout": 0.2}, {"use_dora": True}], ids=["dropout", "dora"])
+def test_what_the_fast_linear_does_not_know_stays_pefts(make: Make, adapter: dict[str, Any]) -> None:
+    tuner = make(adapter)
+    assert isinstance(tuner, FastTuner) and tuner.quick["lora"] == 0

@@ -14,6 +14,7 @@ from studio.core.services import Services
 from studio.core.stores.claims import Claimed, claim_run
 from studio.core.stores.series import Sample
 from studio.core.stores.users import LOCAL_USER
+from studio.core.tokenizer import load_chat
 from tests.integration.records import add_run
 from tests.integration.tiny import VOCABULARY, make_tiny_model
 from tests.integration.trainer_jobs import Recorder, chats, job, write_data
@@ -25,6 +26,7 @@ from worker.trainer.job import TrainingFailed
 from worker.trainer.load import load
 from worker.trainer.phases import train
 from worker.trainer.samples import PROMPTS, Sampler, chosen
+from worker.trainer.template_match import check_template
 from worker.trainer.train import FastTuner
 
 QUICK = {"num_train_epochs": 6, "per_device_train_batch_size": 4, "learning_rate": 0.005, "eval_steps": 10}
@@ -146,9 +148,7 @@ def test_a_loss_that_breaks_names_its_step_and_the_last_good_checkpoint(
 
     monkeypatch.setattr(FastTuner, "compute_loss", broken)
     work = job(tiny, data, tmp_path / "run", training={**QUICK, "eval_share": 0})
-    with pytest.raises(
-        TrainingFailed, match=r"The loss became nan at step 7\. Its last good checkpoint is that of step"
-    ):
+    with pytest.raises(TrainingFailed, match=r"nan at step 7\. Its last good checkpoint is that of step"):
         train(replace(work, checkpoint_seconds=0.0), Recorder())  # one after each step
 
 
@@ -182,10 +182,12 @@ def reason_of(work: Any) -> tuple[str, str]:
 def test_each_failure_has_a_reason_of_its_own_so_that_the_page_knows_what_to_change(
     tiny: Path, data: Path, tmp_path: Path
 ) -> None:
-    bare = shutil.copytree(tiny, tmp_path / "bare")
-    (bare / "chat_template.jinja").unlink()
     wrong = {"target_modules": "q_prof"}
-    assert reason_of(job(bare, data, tmp_path / "1", training=QUICK))[0] == "no_template"
+    bare = shutil.copytree(tiny, tmp_path / "bare")  # a vocabulary in which no answer can be closed
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (bare / name).write_text((bare / name).read_text().replace("<|im_end|>", "<|some|>"))
+    given = job(bare, data, tmp_path / "1", training=QUICK, base={"chat_template": "chatml"})
+    assert reason_of(given)[0] == "no_template"
     assert reason_of(job(tiny, data, tmp_path / "2", training=QUICK, adapter=wrong))[0] == "unknown_layers"
     short = {**QUICK, "max_length": 8}
     assert reason_of(job(tiny, data, tmp_path / "3", training=short))[0] == "all_cut"
@@ -193,5 +195,9 @@ def test_each_failure_has_a_reason_of_its_own_so_that_the_page_knows_what_to_cha
     silent = [[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]] * 4
     unlearnt = write_data(tmp_path / "silent.parquet", silent)
     assert reason_of(job(tiny, unlearnt, tmp_path / "5", training=QUICK))[0] == "no_answers"
+    with pytest.raises(TrainingFailed, match="another chat template") as caught:
+        check_template(tiny, load_chat(tiny, "plain"))
+    assert caught.value.reason == "template_mismatch"
+    check_template(tiny, load_chat(tiny))
     closed = explain(gated(Subject("owner/name", "main")))
     assert closed is not None and closed.reason == "gated_model" and closed.remedy

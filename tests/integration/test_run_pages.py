@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from studio.core.errors import Fault, Faults, NotFound, Refused
 from studio.core.services import Services
+from studio.core.states import State
 from studio.core.stores.runs import Run
+from studio.core.stores.series import Sample
 from studio.core.stores.users import LOCAL_USER
 from studio.core.use_cases.storage import Storage
 from studio.pages import home, run, runs
@@ -19,7 +22,8 @@ from studio.ui import home_view, line_view, live, run_curves, run_facts, run_vie
 from studio.ui.markup import Markup
 from studio.ui.notices import fresh_notice, note_of, with_note
 from studio.ui.run_buttons import DiskCard
-from tests.browser.seed import HOSTILE, seed
+from studio.ui.samples_view import samples_card
+from tests.browser.seed import HOSTILE, Wish, add_dataset, make, seed
 
 
 @pytest.fixture
@@ -211,3 +215,45 @@ def test_a_notice_is_shown_for_ten_minutes_on_one_line(tmp_path: Path) -> None:
     assert fresh_notice(tmp_path, now=1601) == ""
     (tmp_path / "notice.json").write_text("[")
     assert fresh_notice(tmp_path) == ""
+
+
+def curve_run(services: Services, name: str, state: State, **more: Any) -> Run:
+    """A run of 120 steps that learns by heart from the middle on."""
+    wish = Wish(name, state, 120 if state == "succeeded" else 100, 120, overfits=True, **more)
+    return make(services, wish, add_dataset(services))
+
+
+def test_an_overfitting_run_says_so_and_offers_to_keep_the_best_once_it_has_ended(services: Services) -> None:
+    for state in ("running", "succeeded"):
+        one = curve_run(services, state, state)  # type: ignore[arg-type]
+        seen = run.look(services, LOCAL_USER, one.id)
+        words = " ".join(str(part) for part in run.drawn(seen))
+        assert "Overfitting since step 48" in str(run.alarm_words(seen)) and "is the better one" in words
+        assert ("Retry with the best kept" in words) is (state == "succeeded")
+        told = [event.kind for event in services.runs.events(one.id, LOCAL_USER)]
+        assert told.count("alarm:overfitting") == 1
+
+
+def test_a_run_that_diverged_does_not_say_it_twice(services: Services, seeded: dict[str, Run]) -> None:
+    one = curve_run(services, "broke", "failed", reason="diverged", problem="The loss became nan.", remedy="Calmer.")
+    seen = run.look(services, LOCAL_USER, one.id)
+    assert not run.alarm_words(seen) and "Retry with a learning rate of 5e-05" in str(run.drawn(seen))
+
+
+def test_all_series_have_a_chart_with_its_unit_and_its_table(services: Services) -> None:
+    loss, small = run.look(services, LOCAL_USER, curve_run(services, "charts", "running").id).curves.charts
+    titles = re.findall(r"<h2>(.*?)</h2>", loss + small)
+    units = ("tokens/s", "%", "× 0.0001", "% of all that is read", "% of the time", "GiB")
+    assert len(titles) == 9 and all(any(f"<small>{unit}<" in title for title in titles) for unit in units)
+    assert (loss + small).count('<table class="ts-numbers">') == 9
+    assert "How the machine is used" in small
+    assert run_curves.machine({name: [] for name in run_curves.METRICS}, 0) == ""
+
+
+def test_answers_on_the_way_stand_once_as_long_as_they_stay_the_same() -> None:
+    said = {0: "Sure!", 10: "Sure!", 20: '{"a": 1}', 30: "right", 40: "right"}
+    drawn = samples_card({step: [Sample("<b>ask</b>", "right", text)] for step, text in said.items()})
+    labels = re.findall(r"<li[^>]*><span>(.*?)</span>", drawn)
+    assert labels == ["Base model to step 10", "Step 20", "Steps 30 to 40", "Expected"]
+    assert drawn.count("as expected") == 1 and "<b>ask" not in drawn
+    assert samples_card({}) == ""

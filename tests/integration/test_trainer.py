@@ -124,7 +124,7 @@ def test_a_dataset_without_anything_to_learn_is_refused_before_training(tiny: Pa
     data = write_data(tmp_path / "data.parquet", chats(6))
     with pytest.raises(TrainingFailed) as caught:
         train(job(tiny, data, tmp_path / "run", training={**QUICK, "max_length": 8}), Recorder())
-    assert caught.value.reason == "nothing_learnt" and "longest example" in caught.value.remedy
+    assert caught.value.reason == "all_cut" and "longest example" in caught.value.remedy
 
 
 def test_a_stop_keeps_the_adapter_so_far(

@@ -1,10 +1,15 @@
 """What a trainer says of errors that are not its own."""
 
+import ast
 import errno
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from studio.core.errors import Refused, Unavailable
+from studio.core.remedies import CURES
+from worker.trainer import failures
 from worker.trainer.failures import TABLE, bug, explain
 from worker.trainer.job import TrainingFailed
 
@@ -52,3 +57,27 @@ def test_an_unforeseen_error_is_a_bug_with_an_id_and_without_its_text() -> None:
 
 def test_no_sentence_of_the_table_holds_a_path() -> None:
     assert not [failure for *_, failure in TABLE if "/" in failure.problem + failure.remedy]
+
+
+def raised() -> Iterator[tuple[str, list[ast.expr]]]:
+    """Every `TrainingFailed(reason, problem, remedy)` of the trainer, with the file it stands in."""
+    for path in sorted(Path(failures.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "TrainingFailed":
+                yield path.name, node.args
+
+
+def test_every_failure_that_the_trainer_raises_has_a_remedy() -> None:
+    found = list(raised())
+    assert len(found) > 10
+    for name, given in found:
+        assert len(given) == 3, name
+        remedy = given[2]
+        assert not isinstance(remedy, ast.Constant) or str(remedy.value).endswith("."), (name, ast.unparse(remedy))
+
+
+def test_every_reason_that_has_a_change_is_one_that_something_gives() -> None:
+    root = Path(failures.__file__).parents[2]
+    places = [*(root / "worker").rglob("*.py"), root / "studio/core/alarms.py"]
+    sources = "".join(path.read_text() for path in places)
+    assert [reason for reason in CURES if f'"{reason}"' not in sources] == []

@@ -20,7 +20,7 @@ class Failure:
     remedy: str
 
 
-_LESS_MEMORY = "Take fewer examples at once, or a shorter longest example."
+_LESS_MEMORY = "Let activations be computed again instead of kept, or cut examples shorter."
 _OUT_OF_MEMORY = Failure("out_of_memory", "The memory was not enough for this run.", _LESS_MEMORY)
 _DEVICE_MEMORY = Failure("device_out_of_memory", "The accelerator's memory was not enough for this run.", _LESS_MEMORY)
 _DISK_FULL = Failure("disk_full", "The disk is full.", "Make room in the data dir, then start the run again.")
@@ -69,11 +69,11 @@ _REASONS: tuple[tuple[type[StudioError], str], ...] = (
 _FIELDS = {
     "adapter.target_modules": "unknown_layers",
     "adapter.continue_from": "adapter_gone",
+    "base.chat_template": "no_template",
 }
 # or by a part of its sentence
 _SENTENCES = (
     ("is gated", "gated_model"),
-    ("no chat template", "no_template"),
     ("chat template is unsafe", "no_template"),
 )
 

@@ -27,6 +27,7 @@ from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.samples import Sampler, chosen
 from worker.trainer.saving import Kept, Resume, Saver
 from worker.trainer.spec import spec_of
+from worker.trainer.template_match import check_template
 from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk, Tuner
 from worker.trainer.vocabulary import settle, text_rules
@@ -84,6 +85,8 @@ class Attempt:
         self.reporter.resumed(self.resume.checkpoint.step if self.resume else 0)
         set_seed(self.job.config.training.seed)
         self.chat = load_chat(self.job.model_folder, self.job.config.base.chat_template)
+        if self.job.continue_folder is not None:
+            check_template(self.job.continue_folder, self.chat)
         with Timed(self.seconds, "prepare"):
             self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat), self.job.config.method)
         self.tell_data()
@@ -164,13 +167,16 @@ class Attempt:
 
     def set_watch(self) -> None:
         """What the run's speed is measured against, and who answers a few prompts at each check."""
-        loaded, full = self.loaded, self.job.config.adapter.tuner == "full"
-        self.meter.work = work_of(loaded.model, self.data.train.data["length"], full)
+        loaded, config = self.loaded, self.job.config
+        full = config.adapter.tuner == "full"
+        if config.method.name == "sft":  # others read each example twice, or by two models
+            self.meter.work = work_of(loaded.model, self.data.train.data["length"], full)
         self.meter.gflops = loaded.speeds.get(loaded.dtype, 0.0)
         answerer = Answerer(loaded, self.data.stops, self.look)
         asked = chosen(self.asked(self.data.held_out.examples[:MOST_LOOKED_AT]))
-        base = None if full else Untuned(loaded, answerer)
-        self.watch.sampler = Sampler(self.reporter.samples, answerer, base, asked)
+        self.watch.sampler = Sampler(self.reporter.samples, answerer, Untuned(loaded, answerer), asked)
+        if full:  # later the base model would have to be read from disk once more, beside this one
+            self.watch.sampler.ask_base(None if self.resume else answerer)
 
     def asked(self, examples: list[Example]) -> list[Question]:
         """The questions in these held-out examples."""

@@ -40,12 +40,16 @@ class Sampler:
         """After a check at `step`. Raises what is raised between two batches."""
         if not self._asked:
             return
-        if self._base is not None:
-            self._costs = self._ask(self._base, 0)
-            self._base = None
+        self.ask_base(self._base)
         if self._spent + self._costs <= MOST_SHARE * (self._clock() - self._began):
             self._costs = self._ask(self._tuned, step)
             self._spent += self._costs
+
+    def ask_base(self, who: Answers | None) -> None:
+        """Let `who` answer as the base model, or nobody; it is not asked again."""
+        self._base = None
+        if who is not None and self._asked:
+            self._costs = self._ask(who, 0)
 
     def _ask(self, who: Answers, step: int) -> float:
         """Seconds that it took."""

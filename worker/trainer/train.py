@@ -15,6 +15,7 @@ from studio.core.learnt import IGNORED
 from worker.trainer.batches import StepCollator
 from worker.trainer.loss import has_plain_head, score
 from worker.trainer.memory import Room, can_fail
+from worker.trainer.quick import quicken
 from worker.trainer.tuner import Tuner
 
 
@@ -40,8 +41,13 @@ class FastTuner(Tuner, SFTTrainer):
         """`collator` makes the micro-batches."""
         super().__init__(data_collator=collator, **rest)
         self._plain = has_plain_head(self.model)
+        self.quick = quicken(self.model) if self._quickens() else {}
         self._room = Room(collator, self._meter, self._saver, self._watch)
         self._probes = can_fail(self.args.device.type)
+
+    def _quickens(self) -> bool:
+        """A compiled model fuses by itself; and blocks that are computed again are transformers' own affair."""
+        return not self.args.torch_compile and self.args.device.type == "cpu"
 
     def get_batch_samples(self, *given: Any) -> Any:
         """The next step's examples; how long they were waited for is told."""

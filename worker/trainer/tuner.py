@@ -106,8 +106,7 @@ class Tuner(Trainer):
         start, step = time.monotonic(), self.state.global_step
         loss = self.held_out_loss()
         if not math.isfinite(loss):
-            problem = f"The loss on the held-out examples became {loss} at step {step}."
-            raise TrainingFailed("diverged", problem, "Take a lower learning rate.")
+            raise self._watch.diverged(f"The loss on the held-out examples became {loss} at step {step:,}.")
         self._is_best = self.kept.best is None or loss < self.kept.best
         self.kept = replace(self.kept, last_check=(step, loss), waited=self.kept.waited + 1)
         if self._is_best:

@@ -56,6 +56,8 @@ class Knob:
     unit: str
     default: Any
     info: FieldInfo
+    part: str
+    names: dict[str, str]
 
 
 def knobs(level: str = "") -> Iterator[Knob]:
@@ -68,7 +70,9 @@ def knobs(level: str = "") -> Iterator[Knob]:
             assert isinstance(extra, dict)
             if level in ("", extra["level"]):
                 label, words = info.title or name, info.description or ""
-                yield Knob(f"{group}.{name}", label, words, str(extra["level"]), str(extra["unit"]), info.default, info)
+                level_of, unit, part = str(extra["level"]), str(extra["unit"]), str(extra["part"] or outer.title)
+                names: Any = extra["names"]
+                yield Knob(f"{group}.{name}", label, words, level_of, unit, info.default, info, part, names)
 
 
 def parse_config(raw: dict[str, Any]) -> RunConfig:

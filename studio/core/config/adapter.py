@@ -4,6 +4,8 @@ from typing import Literal
 
 from studio.core.config.knob import Finite, Group, knob
 
+WHERE = "Where it learns"
+
 
 class AdapterConfig(Group):
     """LoRA and its kin, as `peft.LoraConfig` takes them; `tuner` full trains the whole model instead."""
@@ -11,17 +13,25 @@ class AdapterConfig(Group):
     tuner: Literal["lora", "full"] = knob(
         "lora",
         "What is trained",
-        "lora trains a small adapter. full trains every weight: several times the memory, and forgets more easily.",
+        "Every weight takes several times the memory and more time, and forgets more easily.",
+        names={"lora": "A small adapter (LoRA)", "full": "Every weight of the model"},
     )
-    r: int = knob(16, "Adapter rank", "Higher can learn more and costs memory (r).", level="basic", ge=1, le=512)
-    lora_alpha: Finite = knob(32, "Adapter scale", "Usually twice the rank (lora_alpha).", gt=0, le=4096)
+    r: int = knob(
+        16, "Adapter rank", "Higher can learn more, costs memory and a little speed (r).", level="basic", ge=1, le=512
+    )
+    lora_alpha: Finite = knob(
+        32, "Adapter scale", "How strongly the adapter speaks, usually twice the rank (lora_alpha). Costs nothing.",
+        gt=0, le=4096,
+    )  # fmt: skip
     lora_dropout: Finite = knob(
-        0.0, "Dropout", "Share of the adapter switched off at random: calms, and costs memory and speed.", ge=0, le=0.9
-    )
+        0.0, "Dropout", "Share of the adapter switched off at random: calms small data, and costs memory and speed.",
+        ge=0, le=0.9,
+    )  # fmt: skip
     target_modules: str = knob(
         "all-linear",
         "Where it learns",
-        "all-linear, or names of layers with commas (q_proj, v_proj). Fewer layers need less memory and learn less.",
+        "The kinds of layers that get an adapter. Fewer need less memory, are faster and learn less.",
+        part=WHERE,
         min_length=1,
         max_length=500,
     )
@@ -34,22 +44,27 @@ class AdapterConfig(Group):
     init_lora_weights: Literal["default", "pissa"] = knob(
         "default",
         "First weights",
-        "pissa starts from the base's strongest directions: learns faster, takes minutes to start on large models.",
+        "PiSSA starts from the base's strongest directions: learns faster, takes minutes to start on large models.",
+        names={"default": "Usual", "pissa": "PiSSA"},
     )
     layers_to_transform: str = knob(
-        "", "Which blocks", "Numbers of the model's blocks (0-5, 8); empty means all. Fewer need less memory.",
-        max_length=200,
+        "", "Which blocks", "Numbers of the model's blocks (0-5, 8); empty means all. Fewer need less memory and time.",
+        part=WHERE, max_length=200,
     )  # fmt: skip
     modules_to_save: str = knob(
         "", "Also trained whole", "Layers trained as they are, with commas (lm_head, embed_tokens). Costs much memory.",
-        max_length=500,
+        part=WHERE, max_length=500,
     )  # fmt: skip
     bias: Literal["none", "all", "lora_only"] = knob(
-        "none", "Biases", "Which biases are trained too. Changes the base model when the adapter is off."
+        "none",
+        "Biases",
+        "Costs almost nothing, and changes the base model even when the adapter is off.",
+        part=WHERE,
+        names={"none": "Not trained", "all": "All of them", "lora_only": "Those of adapted layers"},
     )
     continue_from: str = knob(
         "",
         "Continue from",
-        "A finished run whose adapter is trained further; empty starts a fresh one.",
+        "A finished run whose adapter is trained further, with its rank, scale and layers. Costs nothing more.",
         max_length=200,
     )

@@ -1,6 +1,7 @@
 """What a config field says of itself: its words, its bounds, its level; and the bounds in words."""
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -16,9 +17,23 @@ def _finite(value: float) -> float:
 Finite = Annotated[float, AfterValidator(_finite)]
 
 
-def knob(default: Any, label: str, help: str, *, level: str = "advanced", unit: str = "", **bounds: Any) -> Any:
-    """A config field with its words: `label` as on the page, `help` with what it costs, `level` basic or advanced."""
-    return Field(default, title=label, description=help, json_schema_extra={"level": level, "unit": unit}, **bounds)
+def knob(  # noqa: PLR0913 - what a field says of itself, each by its name
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    level: str = "advanced",
+    unit: str = "",
+    part: str = "",
+    names: Mapping[str, str] | None = None,
+    **bounds: Any,
+) -> Any:
+    """A config field with its words: `label` as on the page, `help` with what it costs, `level` basic or advanced.
+
+    `part` is where it stands within its group on the form (empty: the group itself); `names` are its choices in words.
+    """
+    extra: Any = {"level": level, "unit": unit, "part": part, "names": dict(names or {})}
+    return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
 
 
 class Group(BaseModel):
@@ -30,6 +45,10 @@ class Group(BaseModel):
 _WORDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
+def _plain(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+
+
 def range_of(info: FieldInfo) -> str:
     """What a field takes, in words: "a whole number of at least 1 and at most 512"."""
     options = getattr(info.annotation, "__args__", ())
@@ -38,7 +57,7 @@ def range_of(info: FieldInfo) -> str:
     kind = {"int": "a whole number", "float": "a number", "bool": "yes or no"}.get(
         getattr(info.annotation, "__name__", ""), "a text"
     )
-    parts = [f"{_WORDS[w]} {getattr(m, w):g}" for m in info.metadata for w in _WORDS if hasattr(m, w)]
+    parts = [f"{_WORDS[w]} {_plain(getattr(m, w))}" for m in info.metadata for w in _WORDS if hasattr(m, w)]
     lengths = [f"{w} {getattr(m, n)} characters" for m in info.metadata
                for n, w in (("min_length", "at least"), ("max_length", "at most")) if hasattr(m, n)]  # fmt: skip
     return f"{kind} of " + " and ".join(parts + lengths) if parts or lengths else kind

@@ -7,7 +7,6 @@ from typing import Any
 from studio.core.artifacts import write_json
 from studio.core.comparing import method_faults
 from studio.core.config import RunConfig, parse_config
-from studio.core.config.machine_rules import machine_faults
 from studio.core.config.rules import blocks
 from studio.core.disk import no_room_for
 from studio.core.errors import Fault, Faults, NotFound, StudioError
@@ -16,7 +15,7 @@ from studio.core.models import ModelFacts, look_up
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import NewRun, Run
-from studio.core.use_cases.continuing import continue_faults
+from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.model_check import check_model
 from studio.core.use_cases.pace import quick_seconds
 
@@ -42,11 +41,13 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     config = _config(order, faults)
     dataset = _dataset(services, owner, order, faults)
     facts = _model(services, owner, config, faults) if config else None
-    if config is not None:
-        faults.extend(run_faults(services, owner, config, dataset, facts))
+    if config is not None and dataset is not None:
+        faults.extend(dataset_faults(config, dataset))
     if faults or config is None or dataset is None or facts is None:
         raise Faults(faults)
     _after(services, owner, order, faults)
+    named = config.model_copy(update={"base": config.base.model_copy(update={"repo": facts.ref.repo})})
+    faults.extend(here_faults(services, owner, named))
     if faults:
         raise Faults(faults)
     new = NewRun(
@@ -66,15 +67,9 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     return run
 
 
-def run_faults(
-    services: Services, owner: str, config: RunConfig, dataset: DatasetVersion | None, facts: ModelFacts | None
-) -> list[Fault]:
-    """What of `config` this machine, the dataset or the adapter that it goes on from does not allow."""
-    machine = services.machines.newest()
-    faults = machine_faults(config, machine.facts if machine else {})
-    if dataset is not None:
-        faults += method_faults(config.method.name, str(dataset.report.get("format", "")))
-    return faults + (continue_faults(services, owner, config, facts) if facts is not None else [])
+def dataset_faults(config: RunConfig, dataset: DatasetVersion) -> list[Fault]:
+    """Why the method of `config` can not learn from `dataset`; empty where it can."""
+    return method_faults(config.method.name, str(dataset.report.get("format", "")))
 
 
 def accept(services: Services, new: NewRun) -> Run:
