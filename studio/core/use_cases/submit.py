@@ -17,7 +17,7 @@ from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import NewRun, Run
 from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.model_check import check_model
-from studio.core.use_cases.pace import said
+from studio.core.use_cases.pace import quick_seconds
 
 NAME_LENGTH = 200
 
@@ -42,13 +42,13 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     dataset = _dataset(services, owner, order, faults)
     facts = _model(services, owner, config, faults) if config else None
     if config is not None:
-        faults.extend(run_faults(services, owner, config, dataset, facts))
+        faults.extend(dataset_faults(config, dataset) if dataset is not None else [])
+        faults.extend(here_faults(services, owner, _named(config, facts)))
     if faults or config is None or dataset is None or facts is None:
         raise Faults(faults)
     _after(services, owner, order, faults)
     if faults:
         raise Faults(faults)
-    forecast = said(services, owner, config, dataset, facts)
     new = NewRun(
         owner=owner,
         name=order.name.strip() or dataset.name,
@@ -59,22 +59,22 @@ def submit(services: Services, owner: str, order: Order) -> Run:
         method=config.method.name,
         idempotency_key=order.idempotency_key,
         after_run_id=order.after_run_id or None,
-        expected_seconds=(forecast or {}).get("seconds"),
-        forecast=forecast,
+        expected_seconds=quick_seconds(services, owner, config, dataset, facts),
     )
     run = accept(services, new)
     services.bell.ring_runs()
     return run
 
 
-def run_faults(
-    services: Services, owner: str, config: RunConfig, dataset: DatasetVersion | None, facts: ModelFacts | None
-) -> list[Fault]:
-    """What of `config` this machine, the dataset or the adapter that it goes on from does not allow."""
-    faults = method_faults(config.method.name, str(dataset.report.get("format", ""))) if dataset is not None else []
-    repo = facts.ref.repo if facts is not None else config.base.repo
-    named = config.model_copy(update={"base": config.base.model_copy(update={"repo": repo})})
-    return faults + here_faults(services, owner, named)
+def _named(config: RunConfig, facts: ModelFacts | None) -> RunConfig:
+    """`config` with the base model under the name that it has for good."""
+    repo = facts.ref.repo if facts else config.base.repo
+    return config.model_copy(update={"base": config.base.model_copy(update={"repo": repo})})
+
+
+def dataset_faults(config: RunConfig, dataset: DatasetVersion) -> list[Fault]:
+    """Why the method of `config` can not learn from `dataset`; empty where it can."""
+    return method_faults(config.method.name, str(dataset.report.get("format", "")))
 
 
 def accept(services: Services, new: NewRun) -> Run:
