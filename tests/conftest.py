@@ -63,3 +63,8 @@ TIERS = ("unit", "architecture", "integration", "browser")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Cheap tiers first; browser tests last, because Playwright keeps an event loop running in this thread."""
     items.sort(key=lambda item: next((i for i, tier in enumerate(TIERS) if tier in item.path.parts), len(TIERS)))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: packed ones hold the time, and all processes must collect the same names."""
+    return argname if isinstance(val, bytes) and len(val) > 16 else None

@@ -28,7 +28,7 @@ from studio.core.use_cases.storage import finish_removals, sweep_folders
 from worker.dry_run.keeper import DryRunKeeper
 from worker.keeper import EngineKeeper
 from worker.spare import SpareKeeper
-from worker.supervise import Supervisor, child_environment, lock_of_supervisor
+from worker.supervise import Supervisor, child_environment, lock_of_supervisor, trainer_environment
 from worker.upkeep import Upkeep
 
 log = logging.getLogger("tunesmith.worker")
@@ -100,7 +100,7 @@ def keep_spares(settings: Settings, supervisor: Supervisor, measuring: threading
     def wanted() -> bool:
         return not (measuring and measuring.is_alive()) and supervisor.has_time_for_spare()
 
-    spares = SpareKeeper(lambda: child_environment(settings), wanted, settings.spare_floor_bytes)
+    spares = SpareKeeper(lambda: trainer_environment(settings), wanted, settings.spare_floor_bytes)
     if settings.spare_trainer:
         supervisor.spares = spares
         spares.start()

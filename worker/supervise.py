@@ -28,6 +28,9 @@ from worker.watch import Trainer, watch
 log = logging.getLogger("tunesmith.worker")
 ORPHAN_SECONDS = 10
 AGAIN_SECONDS = 1.0
+# A trainer asks for the same large tensors in every step. By default glibc gives each back to the system when it is
+# freed, and the system clears its pages again the next time: a tenth of the speed and more. It costs no peak memory.
+ALLOCATOR = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=67108864"
 
 
 def child_environment(settings: Settings, **more: str) -> dict[str, str]:
@@ -35,6 +38,11 @@ def child_environment(settings: Settings, **more: str) -> dict[str, str]:
     set_here = settings.model_dump(mode="json", exclude_none=True)
     ours = {f"TUNESMITH_{name.upper()}": str(value) for name, value in set_here.items()}
     return {**os.environ, **ours, PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1", **more}
+
+
+def trainer_environment(settings: Settings, **more: str) -> dict[str, str]:
+    """As `child_environment`, for a trainer: freed memory is kept for the next step. What is set outside stands."""
+    return {"GLIBC_TUNABLES": ALLOCATOR, **child_environment(settings, **more)}
 
 
 class Supervisor:
@@ -124,7 +132,9 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=child_environment(self.settings, TUNESMITH_CLAIM=str(claim), TUNESMITH_LIFELINE=str(its.fileno())),
+                env=trainer_environment(
+                    self.settings, TUNESMITH_CLAIM=str(claim), TUNESMITH_LIFELINE=str(its.fileno())
+                ),
                 start_new_session=True,
                 pass_fds=(*held, its.fileno()),
             )

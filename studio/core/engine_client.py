@@ -84,10 +84,14 @@ class EngineClient:
         told = self.health()
         return told is not None and bool(told.get("ready"))
 
-    def attach(self, name: str, folder: Path) -> None:
-        """Have the adapter of `folder` answer as model `name`. Raises Refused or Unavailable."""
+    def attach(self, name: str, folder: Path, quantization: str = "none", double: bool = True) -> None:
+        """Have the adapter of `folder` answer as model `name`, on the base model in as many bits as its run had it.
+
+        Raises Refused or Unavailable.
+        """
+        told = {"name": name, "folder": str(folder), "quantization": quantization, "double": double}
         with _translated(), self._http(300.0) as http:  # it waits for the batch that is being answered
-            _check(http.post("/adapters", json={"name": name, "folder": str(folder)}))
+            _check(http.post("/adapters", json=told))
 
     def detach(self, name: str) -> None:
         """Forget an adapter. Raises NotFound or Unavailable."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from studio.core.chat_templates import AUTO
 from studio.core.child import Progress
+from studio.core.comparing import learns
 from studio.core.data_file import DataFile
 from studio.core.errors import Refused
 from studio.core.examples import Example, from_row
@@ -117,12 +118,14 @@ class _Counting:
     def __init__(self, chat: Chat, wishes: Mapping[str, Any], held: frozenset[int], every: int) -> None:
         self._chat, self._held, self._every = chat, held, every
         self._longest, self._drops = wishes.get("max_length") or chat.context or None, wishes.get("overlong") == "drop"
+        self._method, self._learn = str(wishes.get("method") or "sft"), str(wishes.get("learn") or "answers")
         self._sums = _Sums()
 
     def summed(self, file: DataFile, progress: Progress) -> _Sums:
         """The numbers of all that is counted."""
         chosen, again = tee(self._chosen(file))
-        learnt = learn_all((example for _, example in again), self._chat, self._longest, template_guard)
+        wanted = learns(self._method, self._learn)
+        learnt = learn_all((example for _, example in again), self._chat, self._longest, template_guard, wanted)
         for (at, _), one in zip(chosen, learnt, strict=True):
             self._sums.add(one, at[1] not in self._held, at, self._drops)
             if at[1] % _TOLD == 0:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from studio.core.comparing import worse_side
 from studio.core.data_file import DataFile
 from studio.core.errors import Refused
 from studio.core.examples import Example
@@ -13,21 +14,21 @@ from studio.core.tokenizer import Chat, load_chat
 from studio.importing.limits import template_guard
 
 
-def preview(data: Path, model: Path, index: int, max_length: int | None) -> dict[str, Any]:
+def preview(data: Path, model: Path, index: int, max_length: int | None, learn: str = "answers") -> dict[str, Any]:
     """Example `index` (from 0) as turns of tokens. Raises `Refused` where the template refuses it.
 
+    `learn` is which words are learnt (`studio.core.comparing.learns`).
     `ids` and `labels` are those that the trainer takes, up to the cut; `turns` go on behind it, each token says so.
     """
     with DataFile(data) as file:
         row, example = file.one(index)
         total = len(file)
     chat = load_chat(model)
-    learnt, turns = _turns(example, chat, max_length)
+    learnt, turns = _turns(example, chat, max_length, learn)
     rejected: list[dict[str, Any]] = []
     if example.rejected:
         answers = len(example.rejected)
-        other = Example([*example.messages[: -_own(example)], *example.rejected], tools=example.tools)
-        rejected = _turns(other, chat, max_length)[1][-answers:]
+        rejected = _turns(worse_side(example), chat, max_length, learn)[1][-answers:]
     return {
         "index": index,
         "row": row["row"],
@@ -46,15 +47,9 @@ def preview(data: Path, model: Path, index: int, max_length: int | None) -> dict
     }
 
 
-def _own(example: Example) -> int:
-    """How many messages at the end are the preferred answer: those from the last question on."""
-    last = max((i for i, m in enumerate(example.messages) if m["role"] != "assistant"), default=-1)
-    return len(example.messages) - 1 - last
-
-
-def _turns(example: Example, chat: Chat, max_length: int | None) -> tuple[Learnt, list[dict[str, Any]]]:
+def _turns(example: Example, chat: Chat, max_length: int | None, learn: str) -> tuple[Learnt, list[dict[str, Any]]]:
     with template_guard():
-        planned = plan_example(example, chat.template, chat.encoder.bos)
+        planned = plan_example(example, chat.template, chat.encoder.bos, learn)
     encoded = chat.encoder.encode(planned.text)
     learnt, whole = (label(planned, encoded, chat.encoder, longest) for longest in (max_length, None))
     turns = _own_turn(planned, example, chat.template) + list(planned.turns)

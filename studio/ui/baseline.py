@@ -60,9 +60,13 @@ def of_config(kind: str, name: str, config: Mapping[str, Any]) -> Baseline:
 
 
 def moved(old: Baseline, new: Baseline, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that go along from one preset to another one: all that it sets, but what a person set since."""
+    """The fields that go along from one preset to another one: all that it sets, but what a person set since.
+
+    What stands there already is left out: an answer that comes late must not undo what was chosen meanwhile.
+    """
     before = {**flat({}), **old.values}
-    return {path: value for path, value in new.values.items() if same(values[path], before[path])}
+    kept = {path: value for path, value in new.values.items() if same(values[path], before[path])}
+    return {path: value for path, value in kept.items() if not same(values[path], value)}
 
 
 def cards(scale: Scale) -> list[tuple[str, str]]:

@@ -139,7 +139,8 @@ class SettingsDesk:
         if old.kind != "preset" or old.name not in NAMES:
             return [card, gr.skip(), *updates({}, choices)]
         new = baseline.of_preset(old.name, scale)
-        return [card, new.text(), *updates(baseline.moved(old, new, by_path(given)), choices)]
+        changed = gr.skip() if new == old else new.text()
+        return [card, changed, *updates(baseline.moved(old, new, by_path(given)), choices)]
 
     def taught(self, request: gr.Request, base: Any, repo: Any, version_id: Any, *settings: Any) -> list[Any]:
         """Another dataset: the method goes along with what it holds, and the preset with its size."""

@@ -1,7 +1,7 @@
 """What a client may ask, in OpenAI's shape, and the shapes of what it is told."""
 
 import json
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -45,6 +45,8 @@ class AdapterAsk(BaseModel):
 
     name: str = Field(max_length=64)
     folder: str = Field(max_length=4096)
+    quantization: Literal["none", "int8", "nf4"] = Field("none", description="How its run had the base model.")
+    double: bool = True
 
 
 def read(shape: type[Ask], raw: bytes) -> Ask:

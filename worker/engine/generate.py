@@ -11,6 +11,8 @@ from torch import Tensor
 from studio.core.errors import StudioError, Unavailable
 from worker.engine.models import LoadedModel
 
+TURN = 8  # tokens in a row where batches that can not be mixed are answered side by side
+
 
 class Listener(Protocol):
     """Who gets a row's tokens as they are made, on the decoding thread: its methods must be quick and not raise."""
@@ -153,10 +155,22 @@ def decode(loaded: LoadedModel, rows: list[Row]) -> None:
     waiting = [row for row in rows if not row.left()]
     if not waiting:
         return
-    batch = Batch.begin(waiting, loaded.base.device)
-    while batch.rows:
+    groups: dict[str, list[Row]] = {}
+    for row in waiting:
+        groups.setdefault(loaded.group(row.key), []).append(row)
+    batches = [Batch.begin(group, loaded.base.device) for group in groups.values()]
+    while batches := [batch for batch in batches if batch.rows]:
+        for batch in batches:
+            _advance(loaded, batch, TURN if len(batches) > 1 else None)
+
+
+def _advance(loaded: LoadedModel, batch: Batch, most: int | None) -> None:
+    """Tokens for a batch to its end, or `most` of them where others wait for their turn."""
+    made = 0
+    while batch.rows and (most is None or made < most):
         count = len(batch.rows)
         with loaded.mixed([row.key for row in batch.rows]) as model:
-            while len(batch.rows) == count:
+            while len(batch.rows) == count and (most is None or made < most):
+                made += 1
                 logits = batch.forward(model)
                 batch.advance([row.take(logits[index]) for index, row in enumerate(batch.rows)])

@@ -1,5 +1,6 @@
 """The base model in memory, with the adapters that were attached to it. Only the decoding thread touches it."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from studio.core.errors import NotFound, Refused
+from worker.bits import bits_config, read_base
 
 BASE = "__base__"
 """PEFT's name, in a mixed batch, for a row without an adapter."""
@@ -19,10 +21,16 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Slot:
-    """An attached adapter: PEFT's name for it (a module's name can not hold all that people write), and its folder."""
+    """An attached adapter: PEFT's name for it (a module's name can not hold all that people write), and its folder.
+
+    `model` is a model of its own, for what no adapter beside the base can be: fully fine-tuned, or with trained biases.
+    `is_alone`: its rows can not stand in one batch with others (PEFT mixes no DoRA).
+    """
 
     key: str
     folder: Path
+    model: PreTrainedModel | None = None
+    is_alone: bool = False
 
 
 class LoadedModel:
@@ -30,14 +38,33 @@ class LoadedModel:
 
     def __init__(self, folder: Path, dtype: torch.dtype, device: str = "cpu") -> None:
         """Load the base from a local folder of safetensors. Raises OSError or ValueError where it is not one."""
-        loaded = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
-        self.base: PreTrainedModel = loaded.to(device).eval()
+        self._folder, self._device = folder, device
         self.dtype = dtype
+        self.bits: tuple[str, bool] = ("none", True)
+        self.base: PreTrainedModel = self._read()
         self._tuned: PeftModel | None = None
         self._slots: dict[str, Slot] = {}
         self._count = 0
+
+    def _read(self) -> PreTrainedModel:
+        bits = bits_config(*self.bits, self.dtype)
+        return read_base(self._folder, self.dtype, self._device, bits).eval()
+
+    def use_bits(self, bits: tuple[str, bool]) -> None:
+        """Read the base as a run had it (quantization, double); what was attached to the other one is forgotten."""
+        if bits != self.bits and {bits[0], self.bits[0]} != {"none"}:
+            self._slots.clear()
+            self._tuned = None
+            del self.base  # before the next one is read: two would not fit
+            self.bits = bits
+            self.base = self._read()
+
+    def group(self, key: str) -> str:
+        """Rows whose keys have the same group can stand in one batch."""
+        return key if self._alone(key) is not None else ""
+
+    def _alone(self, key: str) -> Slot | None:
+        return next((slot for slot in self._slots.values() if slot.key == key and slot.is_alone), None)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -59,20 +86,27 @@ class LoadedModel:
 
     def attach(self, name: str, folder: Path) -> None:
         """Read an adapter into memory under `name`; one of another folder is replaced. Raises Refused."""
-        check_adapter(name, folder)
+        whole = is_whole(name, folder)
         if self.holds(name, folder):
             return
         self.detach(name)
         self._count += 1
-        key = f"slot{self._count}"
+        key, model = f"slot{self._count}", None
         try:
-            self._load(key, folder)
+            settings = {} if whole else json.loads((folder / "adapter_config.json").read_text())
+            if whole:
+                model = read_base(folder, self.dtype, self._device).eval()
+            elif settings.get("bias", "none") != "none":
+                model = PeftModel.from_pretrained(self._read(), folder, autocast_adapter_dtype=False).eval()
+            else:
+                self._load(key, folder)
         except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
             self._drop(key)
             raise Refused(
                 "The adapter does not fit the base model.", "Open it beside the model it was made for."
             ) from error
-        self._slots[name] = Slot(key, folder)
+        alone = model is not None or bool(settings.get("use_dora"))
+        self._slots[name] = Slot(key, folder, model, alone)
 
     def _load(self, key: str, folder: Path) -> None:
         # The adapter takes the base's dtype: PEFT's default, fp32 on a bf16 base, costs a conversion in every layer.
@@ -102,7 +136,13 @@ class LoadedModel:
         This is what PEFT does inside `generate(adapter_names=...)`, once around the whole loop: doing it for every
         token costs a walk over all modules. Layers without an adapter are not touched at all.
         """
-        if self._tuned is None or not self._slots:
+        alone = self._alone(keys[0])
+        if alone is not None and alone.model is not None:
+            yield alone.model
+        elif self._tuned is None or not self._slots:
+            yield self.base
+        elif alone is not None:
+            self._tuned.set_adapter(alone.key)
             yield self.base
         elif all(key == BASE for key in keys):
             with self._tuned.disable_adapter():
@@ -112,10 +152,16 @@ class LoadedModel:
                 yield self.base
 
 
-def check_adapter(name: str, folder: Path) -> None:
-    """Raises Refused where the name is not a plain one or the folder holds no adapter in safetensors."""
+def is_whole(name: str, folder: Path) -> bool:
+    """Whether a whole model stands there instead of an adapter.
+
+    Raises Refused where the name is not a plain one or the folder holds neither in safetensors.
+    """
     if not SAFE_NAME.fullmatch(name) or name == "base":
         raise Refused("An adapter's name has 1 to 64 letters, digits, dots, dashes or underscores, and is not 'base'.")
+    if (folder / "config.json").is_file() and any(folder.glob("model*.safetensors")):
+        return True
     for part in ("adapter_model.safetensors", "adapter_config.json"):
         if not (folder / part).is_file():
             raise Refused(f"The adapter has no {part}.", "Train it again, or pick another one.")
+    return False

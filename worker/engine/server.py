@@ -64,8 +64,14 @@ class Engine:
         self.used = time.monotonic()
         ask = read(AdapterAsk, await request.body())
         folder = Path(ask.folder)
+        bits = (ask.quantization, ask.double)
+
+        def attach() -> None:
+            self.loaded.use_bits(bits)
+            self.loaded.attach(ask.name, folder)
+
         if not self.loaded.holds(ask.name, folder):
-            await asyncio.wrap_future(self.batcher.call(lambda: self.loaded.attach(ask.name, folder)))
+            await asyncio.wrap_future(self.batcher.call(attach))
             await asyncio.to_thread(self.prompts.learnt_with, ask.name, folder)
         return JSONResponse({"name": ask.name})
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import nn
 
 from worker.trainer import attention, lora
+from worker.trainer.attach import causal_of
 from worker.trainer.elementwise import RmsNorm, Rotate, SwiGlu
 
 Forward = Callable[..., Any]
@@ -19,9 +19,9 @@ ROWS = 4  # tokens of the trial
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # of the output's length
 
 
-def quicken(model: PeftModel) -> dict[str, int]:
+def quicken(model: nn.Module) -> dict[str, int]:
     """How many parts of each kind run the fast way from now on: lora, norm, mlp, attention."""
-    base = model.get_base_model()
+    base = causal_of(model)
     if base.dtype not in CLOSE:
         return {}
     counts = {"lora": lora.share(model), "norm": 0, "mlp": 0, "attention": 0}

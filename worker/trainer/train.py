@@ -46,8 +46,9 @@ class FastTuner(Tuner, SFTTrainer):
         self._probes = can_fail(self.args.device.type)
 
     def _quickens(self) -> bool:
-        """A compiled model fuses by itself; and blocks that are computed again are transformers' own affair."""
-        return not self.args.torch_compile and self.args.device.type == "cpu"
+        """On a processor; a compiled model fuses by itself."""
+        compiled = any(getattr(part, "_compiled_call_impl", None) is not None for part in self.model.modules())
+        return not compiled and self.args.device.type == "cpu"
 
     def get_batch_samples(self, *given: Any) -> Any:
         """The next step's examples; how long they were waited for is told."""

@@ -46,8 +46,9 @@ def _wait(services: Services, host: str, wanted: tuple[str, str], deadline: floa
 def open_pair(services: Services, run: Run) -> EngineClient:
     """The engine with the run's base model, the run's adapter attached under the run's id."""
     folder = services.artifacts.adapter_dir(run.id)
-    if not (folder / "adapter_model.safetensors").is_file():
+    if not (folder / "adapter_model.safetensors").is_file() and not (folder / "config.json").is_file():
         raise Conflict("This run has no adapter yet.", "Wait until it has finished, or choose another run.")
     client = open_engine(services, run.base_repo, run.base_revision)
-    client.attach(run.id, folder)
+    base = dict(run.config.get("base", {}))
+    client.attach(run.id, folder, base.get("quantization", "none"), base.get("bnb_4bit_use_double_quant", True))
     return client

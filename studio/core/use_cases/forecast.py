@@ -13,7 +13,7 @@ from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases.fit import Fit, fit
 from studio.core.use_cases.pace import count_name, took
-from studio.core.use_cases.submit import model_faults
+from studio.core.use_cases.submit import model_faults, run_faults
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def forecast(
         return Forecast(None, {}, None, (*faults, Fault("dataset", "No dataset is chosen.", "Choose one.")))
     try:
         dataset = services.datasets.version(version_id, owner)
+        faults.extend(run_faults(services, owner, config, dataset, facts))
         counts = count(services, dataset, config)
     except StudioError as error:
         return Forecast(None, {}, None, (*faults, Fault("dataset", error.problem, error.remedy)))
@@ -73,6 +74,8 @@ def count(services: Services, dataset: DatasetVersion, config: RunConfig) -> dic
             "template": config.base.chat_template,
             "eval_share": training.eval_share,
             "seed": training.seed,
+            "method": config.method.name,
+            "learn": config.method.learn,
         }
         kept = {**dict(list(kept.items())[-50:]), name: ask(request, services.settings)}
         write_json(path, kept)

@@ -64,7 +64,7 @@ def said(
 def count_name(config: RunConfig) -> str:
     """The name under which the counts of a dataset for a config are kept."""
     training = config.training
-    split = training.eval_share, training.seed
+    split = training.eval_share, training.seed, config.method.name, config.method.learn
     base = config.base.repo, config.base.revision, config.base.chat_template
     return json.dumps([*base, training.max_length, training.overlong, *split])
 

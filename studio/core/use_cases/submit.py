@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.core.artifacts import write_json
+from studio.core.comparing import method_faults
 from studio.core.config import RunConfig, parse_config
+from studio.core.config.rules import blocks
 from studio.core.disk import no_room_for
 from studio.core.errors import Fault, Faults, NotFound, StudioError
 from studio.core.failpoints import failpoint
@@ -39,11 +41,11 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     config = _config(order, faults)
     dataset = _dataset(services, owner, order, faults)
     facts = _model(services, owner, config, faults) if config else None
+    if config is not None:
+        faults.extend(run_faults(services, owner, config, dataset, facts))
     if faults or config is None or dataset is None or facts is None:
         raise Faults(faults)
     _after(services, owner, order, faults)
-    named = config.model_copy(update={"base": config.base.model_copy(update={"repo": facts.ref.repo})})
-    faults.extend(here_faults(services, owner, named))
     if faults:
         raise Faults(faults)
     forecast = said(services, owner, config, dataset, facts)
@@ -63,6 +65,16 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     run = accept(services, new)
     services.bell.ring_runs()
     return run
+
+
+def run_faults(
+    services: Services, owner: str, config: RunConfig, dataset: DatasetVersion | None, facts: ModelFacts | None
+) -> list[Fault]:
+    """What of `config` this machine, the dataset or the adapter that it goes on from does not allow."""
+    faults = method_faults(config.method.name, str(dataset.report.get("format", ""))) if dataset is not None else []
+    repo = facts.ref.repo if facts is not None else config.base.repo
+    named = config.model_copy(update={"base": config.base.model_copy(update={"repo": repo})})
+    return faults + here_faults(services, owner, named)
 
 
 def accept(services: Services, new: NewRun) -> Run:
@@ -136,4 +148,8 @@ def model_faults(config: RunConfig, facts: ModelFacts) -> list[Fault]:
     if wanted != ["all-linear"] and unknown:
         words = f"The model has no layer called {', '.join(unknown)[:80]}."
         faults.append(Fault("adapter.target_modules", words, "It has: " + ", ".join(facts.linear_layers) + "."))
+    chosen = blocks(config.adapter.layers_to_transform)
+    if facts.layers and chosen and chosen[-1] >= facts.layers:
+        words = f"The model has no block {chosen[-1]}: it has {facts.layers}."
+        faults.append(Fault("adapter.layers_to_transform", words, f"Choose from 0-{facts.layers - 1}."))
     return faults
