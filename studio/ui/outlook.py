@@ -17,6 +17,7 @@ from studio.core.use_cases.forecast import Forecast, forecast
 from studio.core.use_cases.submit import model_faults
 from studio.ui import live
 from studio.ui.findings_view import ordered, title_of
+from studio.ui.fit_view import fit_part
 from studio.ui.going import address
 from studio.ui.markup import NOTHING, Markup, Text, cardhead, facts, join, link, muted, note
 from studio.ui.units import about, between, count
@@ -113,7 +114,7 @@ def drawn(planned: Plan, seen: Forecast, config: RunConfig) -> Markup:
     ]
     few = join(note("warn", one.title, one.text) for one in few_steps(planned.steps))
     told = warnings(seen.counts, config.training.max_length)
-    return join([cardhead(TITLE), facts(pairs, "ts-facts--grid"), few, told])
+    return join([cardhead(TITLE), fit_part(seen.fit), facts(pairs, "ts-facts--grid"), few, told])
 
 
 def time_words(seen: Forecast) -> Text:
