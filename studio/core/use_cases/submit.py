@@ -17,7 +17,7 @@ from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import NewRun, Run
 from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.model_check import check_model
-from studio.core.use_cases.pace import quick_seconds
+from studio.core.use_cases.pace import said
 
 NAME_LENGTH = 200
 
@@ -49,6 +49,7 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     _after(services, owner, order, faults)
     if faults:
         raise Faults(faults)
+    forecast = said(services, owner, config, dataset, facts)
     new = NewRun(
         owner=owner,
         name=order.name.strip() or dataset.name,
@@ -59,7 +60,8 @@ def submit(services: Services, owner: str, order: Order) -> Run:
         method=config.method.name,
         idempotency_key=order.idempotency_key,
         after_run_id=order.after_run_id or None,
-        expected_seconds=quick_seconds(services, owner, config, dataset, facts),
+        expected_seconds=(forecast or {}).get("seconds"),
+        forecast=forecast,
     )
     run = accept(services, new)
     services.bell.ring_runs()
