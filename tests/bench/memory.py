@@ -7,6 +7,7 @@ the meta device, and arithmetic. `--fit` prints the constants of `studio.core.es
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 
 from studio.core.machine import processor_name
 from tests.bench.memory_runs import RUNS, Run, models
+from worker.supervise import ALLOCATOR
 
 
 def measure(names: list[str], work: Path, starter: Path) -> list[dict[str, Any]]:
@@ -38,7 +40,8 @@ def one(run: Run, folder: Path, work: Path) -> dict[str, Any]:
 
 def _child(step: str, run: Run, folder: Path, work: Path) -> dict[str, Any]:
     order = [sys.executable, "-m", "tests.bench.memory_runs", step, run.name, str(folder), str(work)]
-    done = subprocess.run(order, capture_output=True, text=True, check=False)
+    environment = {"GLIBC_TUNABLES": ALLOCATOR, **os.environ}  # as the supervisor starts a trainer
+    done = subprocess.run(order, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         sys.exit(f"{run.name}: {done.stderr[-2000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
