@@ -95,6 +95,15 @@ def test_the_gradient_of_a_step_is_the_naive_loops(make: Make, tiny: Path, accum
     assert parts == {1: STEP, 100_000: 1}.get(budget, parts) and (budget != 150 or 1 < parts < STEP)
 
 
+@pytest.mark.parametrize("budget", [150, 100_000], ids=["several", "all-at-once"])
+def test_packed_examples_do_not_see_one_another(make: Make, tiny: Path, budget: int) -> None:
+    tuner = make(packing=True, micro_batch_tokens=budget)
+    agree(one_step(tuner), naive_step(tuner, tiny))
+    for batch in next(iter(tuner.get_train_dataloader()))["micro_batches"]:
+        assert batch["packed_ids"].shape == (1, batch["tokens"]) and batch["room"] == batch["tokens"]
+        assert batch["starts"].tolist() == [0, *batch["attention_mask"].sum(1).cumsum(0).tolist()]
+
+
 def test_trls_own_path_takes_the_same_step(make: Make, tiny: Path) -> None:
     tuner = make(path="trl", per_device_train_batch_size=2, gradient_accumulation_steps=4)
     assert isinstance(tuner, TrlTuner)

@@ -19,6 +19,7 @@ CLASHES: list[tuple[dict[str, Any], str]] = [
         "training.per_device_train_batch_size",
     ),
     ({"method": {"name": "dpo"}, "training": {"packing": True}}, "training.packing"),
+    ({"training": {"packing": True, "path": "trl"}}, "training.packing"),
     ({"method": {"name": "orpo", "learn": "everything"}}, "method.learn"),
     ({"method": {"name": "dpo", "loss_type": "robust"}}, "method.label_smoothing"),
     ({"method": {"name": "dpo", "loss_type": "ipo", "label_smoothing": 0.1}}, "method.label_smoothing"),

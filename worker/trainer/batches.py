@@ -18,14 +18,15 @@ Batch = dict[str, Any]
 class StepCollator:
     """The rows of a step -> `{"micro_batches": [...], "learnt": tokens that are learnt}`."""
 
-    def __init__(self, pad_token_id: int, budget: int) -> None:
+    def __init__(self, pad_token_id: int, budget: int, packing: bool = False) -> None:
         """`budget` counts tokens of a micro-batch; it may be lowered while a run goes on."""
-        self.pad_token_id, self.budget = pad_token_id, budget
+        self.pad_token_id, self.budget, self.packing = pad_token_id, budget, packing
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """Split by length."""
-        parts = micro_batches([len(row["input_ids"]) for row in rows], self.budget)
-        batches = [padded([rows[i] for i in part], self.pad_token_id) for part in parts]
+        parts = micro_batches([len(row["input_ids"]) for row in rows], self.budget, padded=not self.packing)
+        make = packed if self.packing else padded
+        batches = [make([rows[i] for i in part], self.pad_token_id) for part in parts]
         return {"micro_batches": batches, "learnt": sum(batch["learnt"] for batch in batches)}
 
 
@@ -54,4 +55,26 @@ def padded(rows: Sequence[Row], pad_token_id: int) -> Batch:
         "learnt": len(where),
         "tokens": int(lengths.sum()),
         "room": input_ids.numel(),
+    }
+
+
+def packed(rows: Sequence[Row], pad_token_id: int) -> Batch:
+    """Rows one behind the other in a single one without padding; none sees another, for each counts its own places.
+
+    Beside what `padded` gives: `packed_ids` and `packed_places`, both (1, tokens), and what flash attention wants to
+    know of them, made once a batch and not in every layer: `starts` (int32, one more than rows) and `longest`. `where`
+    points into the single row.
+    """
+    batch = padded(rows, pad_token_id)
+    kept = batch["attention_mask"].bool()
+    lengths = batch["attention_mask"].sum(1)
+    places = torch.arange(kept.shape[1]).expand(kept.shape)
+    position = kept.flatten().cumsum(0) - 1  # of a place in the padded batch, in the single row
+    return batch | {
+        "packed_ids": batch["input_ids"][kept][None],
+        "packed_places": places[kept][None],
+        "starts": torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).int(),
+        "longest": int(lengths.max()),
+        "where": position[batch["where"]],
+        "room": batch["tokens"],
     }

@@ -40,10 +40,21 @@ def has_plain_head(model: PeftModel) -> bool:
 def score(model: PeftModel, batch: dict[str, Any]) -> Score:
     """Score a batch as `worker.trainer.batches` makes it. Needs `has_plain_head`."""
     causal = causal_of(model)
-    hidden = causal.base_model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
+    hidden = causal.base_model(**_read(causal, batch), use_cache=False).last_hidden_state
     chosen = hidden.flatten(0, 1).index_select(0, batch["where"])
     loss, correct = head_loss(causal.get_output_embeddings(), chosen, batch["targets"])
     return Score(loss, correct, batch["learnt"])
+
+
+def _read(causal: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """What the model is given of a batch, padded or packed."""
+    if "packed_ids" not in batch:
+        return {"input_ids": batch["input_ids"]}
+    given = {"input_ids": batch["packed_ids"], "position_ids": batch["packed_places"]}
+    if "flash" not in str(causal.config._attn_implementation):
+        return given  # transformers makes a mask of the places
+    starts, longest = batch["starts"], batch["longest"]
+    return given | {"cu_seq_lens_q": starts, "cu_seq_lens_k": starts, "max_length_q": longest, "max_length_k": longest}
 
 
 def _score_by_logits(model: PeftModel, batch: dict[str, Any]) -> Score:

@@ -52,4 +52,5 @@ def _of_sft(job: Job, loaded: Loaded, data: Prepared, given: dict[str, Any]) -> 
     if training.path == "trl":
         return TrlTuner(args=args, **given)
     budget = token_budget(training.micro_batch_tokens, loaded.device.kind, loaded.dtype)
-    return FastTuner(args=args, collator=StepCollator(int(loaded.tokenizer.pad_token_id), budget), **given)
+    collator = StepCollator(int(loaded.tokenizer.pad_token_id), budget, training.packing)
+    return FastTuner(args=args, collator=collator, **given)

@@ -13,9 +13,19 @@ KEPT = tuple(
 )  # fmt: skip
 
 
+def published(source: dict[str, Any]) -> dict[str, Any]:
+    """`source` with its adapter as it was published: PiSSA's stands on the untouched base with twice the rank."""
+    adapter = RunConfig.model_validate(source).adapter
+    if adapter.init_lora_weights != "pissa":
+        return source
+    scale = adapter.lora_alpha / (adapter.r**0.5 if adapter.use_rslora else adapter.r)
+    shape = {"r": 2 * adapter.r, "lora_alpha": scale * 2 * adapter.r, "use_rslora": False}
+    return {**source, "adapter": {**source["adapter"], **shape}}
+
+
 def continuing_faults(config: RunConfig, source: dict[str, Any], name: str) -> list[Fault]:
     """What of `config` does not go together with the config `source` of the run `name` whose adapter it continues."""
-    own, theirs = flat(config.model_dump()), flat(source)
+    own, theirs = flat(config.model_dump()), flat(published(source))
     faults = []
     for one in knobs():
         if one.path in KEPT and not same(own[one.path], theirs[one.path]):
@@ -27,6 +37,6 @@ def continuing_faults(config: RunConfig, source: dict[str, Any], name: str) -> l
         words = f"{name[:80]} made no adapter that could be continued."
         faults.append(Fault("adapter.continue_from", words, "Choose another run, or a fresh adapter."))
     if own["base.repo"] != theirs["base.repo"]:
-        words = f"The adapter of {name[:80]} belongs to another base model."
+        words = f"The adapter of {name[:80]} belongs to another base model: {theirs['base.repo']}."
         faults.append(Fault("base.repo", words, "Choose its base model, or a fresh adapter."))
     return faults

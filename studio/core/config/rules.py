@@ -84,6 +84,9 @@ def _method(config: Any) -> Iterator[Fault]:
 
 def _training(config: Any) -> Iterator[Fault]:
     training = config.training
+    if training.packing and training.path == "trl":
+        words = "Packing belongs to the studio's own training path."
+        yield Fault("training.packing", words, "Take it back, or choose the fast path.")
     if 0 < training.max_steps <= training.warmup_steps and training.warmup_steps >= 1:
         words = f"The warm-up of {training.warmup_steps:g} steps is as long as the whole run of {training.max_steps:,}."
         yield Fault("training.warmup_steps", words, "Choose a shorter warm-up, or a share such as 0.05.")

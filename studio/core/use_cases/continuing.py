@@ -1,9 +1,9 @@
 """What of a config does not go together with a person's earlier runs or with this machine: at edit and at submit."""
 
-from studio.core.config import AdapterConfig, RunConfig, parse_config
+from studio.core.config import RunConfig
 from studio.core.config.continuing import continuing_faults
 from studio.core.config.machine_rules import machine_faults
-from studio.core.errors import Fault, Faults, NotFound
+from studio.core.errors import Fault, NotFound
 from studio.core.services import Services
 
 
@@ -24,18 +24,5 @@ def continued(services: Services, owner: str, config: RunConfig) -> list[Fault]:
     if not (services.artifacts.adapter_dir(run.id) / "adapter_model.safetensors").is_file():
         words = f"{run.name[:80]} has no adapter that could be continued."
         return [Fault("adapter.continue_from", words, "Choose another run, or a fresh adapter.")]
-    try:
-        adapter = shape_of(parse_config(run.config).adapter).model_dump()
-    except Faults:
-        words = f"{run.name[:80]} was made with settings that are no longer known."
-        return [Fault("adapter.continue_from", words, "Choose another run, or a fresh adapter.")]
-    theirs = {**run.config, "base": {**run.config.get("base", {}), "repo": run.base_repo}, "adapter": adapter}
+    theirs = {**run.config, "base": {**run.config.get("base", {}), "repo": run.base_repo}}
     return continuing_faults(config, theirs, run.name)
-
-
-def shape_of(adapter: AdapterConfig) -> AdapterConfig:
-    """How a published adapter is shaped: PiSSA's stands on the untouched base with twice the rank."""
-    if adapter.init_lora_weights != "pissa":
-        return adapter
-    scale = adapter.lora_alpha / (adapter.r**0.5 if adapter.use_rslora else adapter.r)
-    return adapter.model_copy(update={"r": 2 * adapter.r, "lora_alpha": scale * 2 * adapter.r, "use_rslora": False})

@@ -13,7 +13,7 @@ from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases.fit import Fit, fit
 from studio.core.use_cases.pace import count_name, took
-from studio.core.use_cases.submit import model_faults, run_faults
+from studio.core.use_cases.submit import dataset_faults, model_faults
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def forecast(
         return Forecast(None, {}, None, (*faults, Fault("dataset", "No dataset is chosen.", "Choose one.")))
     try:
         dataset = services.datasets.version(version_id, owner)
-        faults.extend(run_faults(services, owner, config, dataset, facts))
+        faults.extend(dataset_faults(config, dataset))
         counts = count(services, dataset, config)
     except StudioError as error:
         return Forecast(None, {}, None, (*faults, Fault("dataset", error.problem, error.remedy)))

@@ -42,7 +42,8 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     dataset = _dataset(services, owner, order, faults)
     facts = _model(services, owner, config, faults) if config else None
     if config is not None:
-        faults.extend(run_faults(services, owner, config, dataset, facts))
+        faults.extend(dataset_faults(config, dataset) if dataset is not None else [])
+        faults.extend(here_faults(services, owner, _named(config, facts)))
     if faults or config is None or dataset is None or facts is None:
         raise Faults(faults)
     _after(services, owner, order, faults)
@@ -67,14 +68,15 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     return run
 
 
-def run_faults(
-    services: Services, owner: str, config: RunConfig, dataset: DatasetVersion | None, facts: ModelFacts | None
-) -> list[Fault]:
-    """What of `config` this machine, the dataset or the adapter that it goes on from does not allow."""
-    faults = method_faults(config.method.name, str(dataset.report.get("format", ""))) if dataset is not None else []
-    repo = facts.ref.repo if facts is not None else config.base.repo
-    named = config.model_copy(update={"base": config.base.model_copy(update={"repo": repo})})
-    return faults + here_faults(services, owner, named)
+def _named(config: RunConfig, facts: ModelFacts | None) -> RunConfig:
+    """`config` with the base model under the name that it has for good."""
+    repo = facts.ref.repo if facts else config.base.repo
+    return config.model_copy(update={"base": config.base.model_copy(update={"repo": repo})})
+
+
+def dataset_faults(config: RunConfig, dataset: DatasetVersion) -> list[Fault]:
+    """Why the method of `config` can not learn from `dataset`; empty where it can."""
+    return method_faults(config.method.name, str(dataset.report.get("format", "")))
 
 
 def accept(services: Services, new: NewRun) -> Run:
