@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.test_learnt_exact import TRL
-from tests.integration.tiny import CHATML, make_tiny_model, make_tokenizer
+from tests.integration.tiny import CHATML, VOCABULARY, make_tiny_model, make_tokenizer
 
 _USER, _SAID = {"role": "user", "content": "Send two\n boxes?"}, {"role": "assistant", "content": '{"n": 2}'}
 _MORE = [{"role": "user", "content": "And then?"}, {"role": "assistant", "content": "  Größe 東京 🙂 "}]
@@ -88,8 +88,8 @@ def write_shape(folder: Path, shape: str) -> Path:
 
 def make_family(folder: Path, family: str) -> Path:
     """A tiny model with the template and the marks of one family."""
-    make_tiny_model(folder)
     template, marks, begin, end = FAMILIES[family]
+    make_tiny_model(folder, vocabulary=VOCABULARY + len({*marks, begin, end}))
     tokenizer = make_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": marks})
     tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token = begin, end, end

@@ -10,9 +10,11 @@ from studio.core.errors import Refused
 from studio.core.learnt import IGNORED
 from studio.core.reader import ask
 from studio.core.settings import Settings
+from studio.core.tokenizer import load_chat
 from studio.importing import seen
 from tests.integration.shapes import FAMILIES, SHAPES, make_family, write_shape
 from tests.integration.trainer_jobs import Recorder, job
+from worker.trainer.job import TrainingFailed
 from worker.trainer.phases import Attempt
 from worker.trainer.prepare import prepare
 from worker.trainer.trainers import build
@@ -77,6 +79,10 @@ def check(model: Path, datasets: dict[str, Path], out: Path) -> set[str]:
         expected, refused = shown(data, model, len(SHAPES[shape]))
         refusing |= {shape} if refused else set()
         if not expected:
+            continue
+        if shape == "unpaired_preference":  # judged answers: learning them all would teach the bad ones too
+            with pytest.raises(TrainingFailed, match="Choose kto"):
+                prepare(data, load_chat(model), work.config.training)
             continue
         if attempt is None:
             attempt = Attempt(work, Recorder(), bool)

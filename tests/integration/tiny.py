@@ -53,13 +53,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def make_tiny_model(folder: Path, seed: int = 0) -> Path:
+def make_tiny_model(folder: Path, seed: int = 0, vocabulary: int = VOCABULARY) -> Path:
     """Write a Llama (2 layers, hidden size 64, context 512, fp32, safetensors) with its tokenizer; gives `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer()
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
