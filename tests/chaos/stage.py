@@ -195,11 +195,10 @@ class Stage:
             page = json.loads(text)
             parts = {part["id"]: part["props"] for part in page["components"]}
             labels = {number: str(props.get("label")) for number, props in parts.items()}
-            start = next(
-                one for one in page["dependencies"] if {"Learning rate", "Name"} <= {labels[i] for i in one["inputs"]}
-            )
+            button = next(number for number, props in parts.items() if props.get("value") == "Start")
+            start = next(one for one in page["dependencies"] if [button, "click"] in one["targets"])
             inputs = [(labels[i], parts[i].get("value")) for i in start["inputs"]]
-            self._form = Form(start["id"], inputs, next(label for label, _ in inputs if label.startswith("Pick one")))
+            self._form = Form(start["id"], inputs, next(label for label, _ in inputs if "pick one" in label.lower()))
         return self._form
 
     def named(self, name: str) -> list[Run]:
