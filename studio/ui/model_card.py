@@ -21,7 +21,7 @@ from studio.ui.models import Book, about_hub, about_model, choices, row_words
 from studio.ui.notices import note_of
 from studio.ui.working import Updates, Working
 
-LABEL = "Pick one that is here, or type an exact Hub id or a folder of this machine"
+LABEL = "Search the Hub, or pick one that is here"
 TOKEN_INFO = "From huggingface.co/settings/tokens. It fetches this model once and is kept nowhere."  # noqa: S105
 SHORTEST = 2
 PAUSE_S = 0.25

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from studio.ui.model_card import LABEL
 from tests.browser.conftest import Studio
 from tests.browser.tiny_studio import fits, tiny_studio
 from tests.integration.hub_server import Hub, Repo, serving
@@ -38,7 +39,7 @@ def studio(server: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
 def choose(page: Page, typed: str, option: str) -> None:
     """Type a part of a name and take a row of the list."""
-    model = page.get_by_label("Pick one that is here")
+    model = page.get_by_label(LABEL)
     model.click()
     model.fill("")
     model.press_sequentially(typed)
@@ -81,7 +82,7 @@ def test_a_gated_model_asks_for_a_token_fetches_with_it_and_is_here(
 
 def test_a_name_that_is_nearly_right_gets_the_right_one(studio: Studio, open_page: Open) -> None:
     page = opened(open_page, studio)
-    model = page.get_by_label("Pick one that is here")
+    model = page.get_by_label(LABEL)
     model.fill("acme/tiny-chatt")
     model.press("Enter")
     expect(page.get_by_text("No model called 'acme/tiny-chatt' on the Hub.")).to_be_visible()

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from studio.core.stores.users import LOCAL_USER
+from studio.ui.model_card import LABEL
 from tests.browser.conftest import Studio
 from tests.browser.tiny_studio import accept, add_orders, drop, fits, tiny_studio, write_orders
 
@@ -66,14 +67,15 @@ def test_wrong_settings_are_all_named_at_once_and_nothing_is_queued(
     page.get_by_text("Every setting").click()
     page.get_by_label("Learning rate").fill("1000000000")
     page.get_by_label("Adapter rank").fill("2.5")
-    expect(page.get_by_text("Learning rate can not be 1000000000").first).to_be_visible()
-    expect(page.get_by_text("Adapter rank can not be 2.5.").first).to_be_visible()
+    panel = page.locator(".ts-sticky")
+    expect(panel.get_by_text("Learning rate can not be 1000000000")).to_be_visible()
+    expect(panel.get_by_text("Adapter rank can not be 2.5.")).to_be_visible()
     expect(page.get_by_text("Every setting · 2 to mend")).to_be_visible()
     expect(start).to_be_disabled()
     expect(page.get_by_text("Start waits until 2 things are mended.")).to_be_visible()
     page.get_by_label("Adapter rank").fill("4096")
     page.get_by_label("Learning rate").fill("0.001")
-    expect(page.get_by_text("Adapter rank can not be 4096.").first).to_be_visible()
+    expect(panel.get_by_text("Adapter rank can not be 4096.")).to_be_visible()
     page.get_by_label("Adapter rank").fill("8")
     expect(start).to_be_enabled()
     assert runs(tiny) == before
@@ -91,9 +93,7 @@ def test_a_learning_rate_that_is_no_number_by_direct_call_is_refused(tiny: Studi
         wrong = {
             "Learning rate": float("nan"),
             "From your datasets": version.id,
-            "Pick one that is here, or type an exact Hub id or a folder of this machine": (
-                "HuggingFaceTB/SmolLM2-135M-Instruct"
-            ),
+            LABEL: "HuggingFaceTB/SmolLM2-135M-Instruct",
         }
         data = [wrong.get(str(names[i]), defaults[i]) for i in call["inputs"]]
         body = json.dumps({"data": data, "fn_index": call["id"], "session_hash": "direct"})
@@ -142,7 +142,7 @@ def test_a_kind_that_lacks_a_column_asks_for_one(tiny: Studio, open_page: Open, 
 def test_an_unknown_model_is_named_and_start_says_why_it_is_off(tiny: Studio, open_page: Open, tmp_path: Path) -> None:
     version = add_orders(tiny.services, tmp_path)
     page = ready(open_page(f"{tiny.url}/new?dataset={version.id}"))
-    model = page.get_by_label("Pick one that is here")
+    model = page.get_by_label(LABEL)
     model.fill("no such model")
     model.press("Enter")
     expect(page.get_by_text("No model called 'no such model'.")).to_be_visible()

@@ -47,7 +47,9 @@ def test_a_finished_run_says_what_came_out_and_gives_its_adapter(server: Studio,
     expect(page.get_by_text("93% of 60 held-out examples come out exactly right")).to_be_visible()
     expect(page.get_by_role("link", name="Try it")).to_have_attribute("href", f"/playground?run={run_id}")
     expect(page.get_by_role("link", name="Duplicate")).to_have_attribute("href", f"/new?from={run_id}")
-    expect(page.get_by_text("Three espressos <b>for</b> Ada.")).to_be_visible()
+    asked = "Three espressos <b>for</b> Ada."
+    expect(page.locator(".ts-answers").get_by_role("heading", name=asked)).to_be_visible()  # on the way
+    expect(page.locator(".ts-duel p", has_text=asked)).to_be_visible()  # in the end
     for link, ending in (("Download adapter", "-adapter.zip"), ("Download log", ".log")):
         with page.expect_download() as waiting:
             page.get_by_role("link", name=link).click()
@@ -101,7 +103,8 @@ def test_how_it_was_set_and_the_end_of_the_log_can_be_read(server: Studio, open_
     page.get_by_text("What it ran with").click()
     expect(page.get_by_text("transformers", exact=True)).to_be_visible()
     page.get_by_text("Last lines of the log").click()
-    log = page.locator(".ts-log")
+    log = page.locator(".ts-more", has_text="Last lines of the log").locator(".ts-log")
+    expect(log).to_be_visible()
     expect(log).to_contain_text("reading <data dir>/models/starter")
     expect(log).not_to_contain_text(str(server.services.settings.data_dir))
     assert "\x1b" not in log.inner_text()
