@@ -28,10 +28,10 @@ from worker.watch import Trainer, watch
 log = logging.getLogger("tunesmith.worker")
 ORPHAN_SECONDS = 10
 AGAIN_SECONDS = 1.0
-# A trainer asks for the same large tensors in every step. By default glibc gives each back to the system when it is
-# freed, and the system clears its pages again the next time: a tenth of the speed and more. It costs no peak memory.
-# And small freed blocks are joined with their neighbours at once: kept ones cut the room between large tensors to
-# pieces (1,560 MB of a run with the starter model, 1,490 without them, in the same 25 s of the processor).
+# A trainer asks for the same large tensors in every step; by default glibc gives each back to the system when it is
+# freed, and the system clears its pages again the next time. Chosen on single runs with the starter model on a busy
+# machine (Xeon with AMX): 25 s of the processor instead of 31, a peak of 1,490 MB instead of 1,650. To be measured on
+# idle cores by `tests.bench.training`.
 ALLOCATOR = (
     "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=67108864"
     ":glibc.malloc.mxfast=0:glibc.malloc.tcache_count=0"
