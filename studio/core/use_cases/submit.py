@@ -126,10 +126,13 @@ def _model(services: Services, owner: str, config: RunConfig, faults: list[Fault
     """The model's facts; what does not go together with it is added to `faults`."""
     try:
         facts = look_up(config.base.repo, config.base.revision, services.settings, owner)
-        check_model(services.settings, facts, config.base.chat_template)
     except StudioError as error:
         faults.append(Fault(error.field or "base.repo", error.problem, error.remedy))
         return None
+    try:
+        check_model(services.settings, facts, config.base.chat_template)
+    except StudioError as error:
+        faults.append(Fault(error.field or "base.repo", error.problem, error.remedy))
     faults.extend(model_faults(config, facts))
     if facts.bytes_to_fetch and (words := no_room_for(services.settings, facts.bytes_to_fetch)):
         faults.append(Fault("base.repo", *words))
