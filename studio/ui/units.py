@@ -6,9 +6,9 @@ GIB = 1024**3
 UNKNOWN = "unknown"
 
 
-def is_number(value: float | None) -> bool:
+def is_number(value: object) -> bool:
     """Whether there is a finite number."""
-    return value is not None and math.isfinite(value)
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def gib(size: float) -> str:

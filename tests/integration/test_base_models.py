@@ -93,7 +93,7 @@ def test_a_run_records_the_template_and_the_adapter_and_the_engine_have_the_same
     train(work, recorder)
     chat = load_chat(base, template)
     assert recorder.kept["chat_template"] == chat.written == ("plain" if template == "auto" else "chatml")
-    assert recorder.kept["tokens"]["pad_rule"] == "end" and recorder.kept["tokens"]["pad_id"] == 0
+    assert recorder.kept["token_rules"]["pad_rule"] == "end" and recorder.kept["token_rules"]["pad_id"] == 0
     adapter = out / "adapter"
     assert own_template(adapter) == recorder.kept["template_source"] == chat.template.source
     theirs = AutoTokenizer.from_pretrained(adapter).apply_chat_template(CHAT, tokenize=False)

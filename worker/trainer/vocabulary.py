@@ -30,4 +30,4 @@ def settle(tokenizer: PreTrainedTokenizerBase, chat: Chat, data: Prepared) -> No
 
 def text_rules(chat: Chat) -> dict[str, Any]:
     """For the run's spec: the template's name and source, and the rules of its tokens."""
-    return {"chat_template": chat.written, "template_source": chat.template.source, "tokens": asdict(chat.rules)}
+    return {"chat_template": chat.written, "template_source": chat.template.source, "token_rules": asdict(chat.rules)}
