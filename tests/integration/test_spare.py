@@ -21,7 +21,7 @@ from tests.integration.records import add_run
 from tests.waiting import wait_until
 from worker import spare as spares
 from worker.spare import SpareKeeper
-from worker.supervise import Supervisor, child_environment
+from worker.supervise import Supervisor, trainer_environment
 
 ODD = str(Path(__file__).with_name("spare_trainer.py"))
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def keep(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keep]:
     begun: list[SpareKeeper] = []
 
     def one(mode: str = "good", floor: int = 0, wanted: Callable[[], bool] = lambda: True) -> SpareKeeper:
-        keeper = SpareKeeper(lambda: child_environment(settings), wanted, floor)
+        keeper = SpareKeeper(lambda: trainer_environment(settings), wanted, floor)
         keeper.command = (sys.executable, ODD, mode)
         keeper.start()
         begun.append(keeper)
