@@ -24,6 +24,13 @@ def want_engine(services: Services) -> None:
     services.bell.ring_engine()
 
 
+def want_forecast(services: Services, key: str) -> None:
+    """Somebody looks at the forecast of a model that is not there."""
+    request = {"config": {"base": {"repo": "no/model"}}, "revision": "main"}
+    services.measurements.want(key, request)
+    services.bell.ring_forecast()
+
+
 MAPPING = {"prompt": "asked", "completion": "answer"}
 TWICE = {"do": "drop", "kind": "duplicate"}
 
@@ -48,6 +55,7 @@ DEEDS: dict[str, Callable[..., object]] = {
     "delete": lambda s, run: steer.delete_run(s, LOCAL_USER, run),
     "life": repair_and_delete,
     "engine": want_engine,
+    "forecast": want_forecast,
     "open": lambda s: None,  # opening the records is the deed
 }
 

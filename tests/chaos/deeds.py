@@ -111,6 +111,15 @@ def playground(stage: Stage, point: str, run: Run) -> None:
     passed(stage)
 
 
+def forecast(stage: Stage, point: str, run: Run) -> None:
+    """A forecast is wanted, and answered by the worker; again after the kill."""
+    key = f"{time.monotonic_ns()}"
+    stage.arm(point)
+    for _ in range(2):
+        stage.client("forecast", key)
+    passed(stage)
+
+
 def back_up(stage: Stage, point: str, run: Run) -> None:
     """A backup beside the running studio, and again after the kill."""
     path = stage.folder / f"{time.monotonic_ns()}.tar"
@@ -146,6 +155,7 @@ DEEDS: dict[str, Deed] = {
     "delete": delete,
     "dataset": dataset_life,
     "engine": playground,
+    "measurement": forecast,
     "backup": back_up,
     "restore": restore,
     "migration": first_open,

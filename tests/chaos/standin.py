@@ -18,6 +18,7 @@ from studio.core.settings import Settings
 from studio.core.stores.claims import Claimed, ClaimLost, StopWanted
 from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.runs import Run, RunStore
+from studio.core.stores.series import Sample
 from worker.trainer import lifeline
 from worker.trainer.failures import bug, explain, leave
 from worker.trainer.waiting import wait_for_run
@@ -90,6 +91,8 @@ class Fake:
         lifeline.pulse()
         self.pen.metrics([(step, "loss", 1.0 / step)])
         self.pen.progress(step, STEPS)
+        self.pen.alarm("few_steps", "Few steps")
+        self.pen.samples(step, [Sample("Asked", "Wanted", f"Said at step {step}")])
         if self.yielding or step % EVERY == 0:
             self.save(step)
         if self.yielding:
