@@ -30,8 +30,8 @@ def count(folder: Path, config: RunConfig, plan: Plan) -> Counted:
         of_one = [(shape, one_step(one, shape, plan.accumulates)) for shape in (*narrow, *wide)]
         of_two = [(shape, one_step(two, shape, plan.accumulates)) for shape in narrow]
         for name in PASSES:
-            taken = ([(shape, found[name]) for shape, found in counts] for counts in (of_one, of_two))
-            terms[prefix + name] = fit(*taken, chunk)
+            one_block, two_blocks = ([(shape, found[name]) for shape, found in counts] for counts in (of_one, of_two))
+            terms[prefix + name] = fit(one_block, two_blocks, chunk)
     return Counted(weights_of(one, two), terms, chunk, plan.accumulates)
 
 
