@@ -10,7 +10,7 @@ from studio.core.models import here, tokenizer_folder
 from studio.core.reader import ask
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
-from studio.core.use_cases.forecast import count
+from studio.core.use_cases.counting import count
 
 MOST_KEPT = 64
 

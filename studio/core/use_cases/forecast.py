@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from studio.core.artifacts import read_json, write_json
-from studio.core.config import RunConfig, parse_config
+from studio.core.config import parse_config
 from studio.core.errors import Fault, Faults, StudioError
 from studio.core.estimate import Plan, plan
-from studio.core.models import ModelFacts, tokenizer_folder
-from studio.core.reader import ask
+from studio.core.models import ModelFacts
 from studio.core.services import Services
-from studio.core.stores.datasets import DatasetVersion
+from studio.core.supervision import supervision_faults
+from studio.core.use_cases.counting import count
 from studio.core.use_cases.fit import Fit, fit
-from studio.core.use_cases.pace import count_name, took
+from studio.core.use_cases.pace import took
 from studio.core.use_cases.submit import dataset_faults, model_faults
 
 
@@ -49,35 +48,10 @@ def forecast(
         dataset = services.datasets.version(version_id, owner)
         faults.extend(dataset_faults(config, dataset))
         counts = count(services, dataset, config)
+        faults.extend(supervision_faults(config, dataset.name, counts))
     except StudioError as error:
         return Forecast(None, {}, None, (*faults, Fault("dataset", error.problem, error.remedy)))
     planned = plan(config.training, counts["train"], counts["held_out"], counts["train_tokens"])
     takes = took(services, owner, config, facts, planned)
     fits = fit(services, owner, config, facts, counts)
     return Forecast(planned, counts, takes.seconds, tuple(faults), takes.range, fits)
-
-
-def count(services: Services, dataset: DatasetVersion, config: RunConfig) -> dict[str, Any]:
-    """Examples and tokens of a dataset for a model, counted in the sandbox once and kept beside the dataset."""
-    training = config.training
-    path = services.artifacts.dataset_dir(dataset.id) / "counts.json"
-    kept: dict[str, Any] = read_json(path) or {}
-    name = count_name(config)
-    if name not in kept:
-        folder = tokenizer_folder(config.base.repo, config.base.revision, services.settings)
-        request = {
-            "do": "count",
-            "data": str(services.artifacts.data_parquet(dataset.id)),
-            "model": str(folder),
-            "max_length": training.max_length,
-            "overlong": training.overlong,
-            "template": config.base.chat_template,
-            "eval_share": training.eval_share,
-            "seed": training.seed,
-            "method": config.method.name,
-            "learn": config.method.learn,
-        }
-        kept = {**dict(list(kept.items())[-50:]), name: ask(request, services.settings)}
-        write_json(path, kept)
-    counted: dict[str, Any] = kept[name]
-    return counted

@@ -1,15 +1,14 @@
 """How fast this machine trains, and so how long a run takes: from its finished runs, else from its matrix speed."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from studio.core.artifacts import read_json
 from studio.core.config import RunConfig
 from studio.core.estimate import Plan, plan, seconds, tokens_per_second
 from studio.core.models import ModelFacts
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
+from studio.core.use_cases.counting import known_counts
 from studio.core.use_cases.fit import fit, told
 
 MEASURED, EXPECTED = (0.85, 1.3), (0.7, 2.0)
@@ -34,13 +33,6 @@ def took(services: Services, owner: str, config: RunConfig, facts: ModelFacts, p
     return Time(known, (known * low, known * high))
 
 
-def known_counts(services: Services, config: RunConfig, dataset: DatasetVersion) -> dict[str, Any] | None:
-    """What the sandbox counted for this config, where it did already: the form asks it."""
-    kept: dict[str, Any] = read_json(services.artifacts.dataset_dir(dataset.id) / "counts.json") or {}
-    found: dict[str, Any] | None = kept.get(count_name(config))
-    return found
-
-
 def said(
     services: Services, owner: str, config: RunConfig, dataset: DatasetVersion, facts: ModelFacts
 ) -> dict[str, Any] | None:
@@ -59,14 +51,6 @@ def said(
         "range": takes.range,
         **(told(fits) if fits else {}),
     }
-
-
-def count_name(config: RunConfig) -> str:
-    """The name under which the counts of a dataset for a config are kept."""
-    training = config.training
-    split = training.eval_share, training.seed, config.method.name, config.method.learn
-    base = config.base.repo, config.base.revision, config.base.chat_template
-    return json.dumps([*base, training.max_length, training.overlong, *split])
 
 
 def measured_speed(services: Services, owner: str, config: RunConfig) -> float | None:
