@@ -5,13 +5,14 @@ from typing import Any
 
 from studio.core.config import parse_config
 from studio.core.errors import Fault, Faults, StudioError
-from studio.core.estimate import Plan, plan
+from studio.core.estimate import Plan
 from studio.core.models import ModelFacts
 from studio.core.services import Services
 from studio.core.supervision import supervision_faults
 from studio.core.use_cases.counting import count
 from studio.core.use_cases.fit import Fit, fit
-from studio.core.use_cases.pace import took
+from studio.core.use_cases.pace import Time, planned, took
+from studio.core.use_cases.room import Room, room_for
 from studio.core.use_cases.submit import dataset_faults, model_faults
 
 
@@ -19,15 +20,15 @@ from studio.core.use_cases.submit import dataset_faults, model_faults
 class Forecast:
     """The panel's facts. `counts` is what the sandbox counted; `faults` says why Start would be refused.
 
-    `range` are the seconds between which the time lies; `fit` is None where this machine is not known yet.
+    `fit` is None where this machine is not known yet, `room` where nobody knows how the model is built.
     """
 
     plan: Plan | None
     counts: dict[str, Any]
-    seconds: float | None
+    time: Time | None
     faults: tuple[Fault, ...]
-    range: tuple[float, float] | None = None
     fit: Fit | None = None
+    room: Room | None = None
 
 
 def forecast(
@@ -51,7 +52,11 @@ def forecast(
         faults.extend(supervision_faults(config, dataset.name, counts))
     except StudioError as error:
         return Forecast(None, {}, None, (*faults, Fault("dataset", error.problem, error.remedy)))
-    planned = plan(config.training, counts["train"], counts["held_out"], counts["train_tokens"])
-    takes = took(services, owner, config, facts, planned)
-    fits = fit(services, owner, config, facts, counts)
-    return Forecast(planned, counts, takes.seconds, tuple(faults), takes.range, fits)
+    return Forecast(
+        planned(config, counts),
+        counts,
+        took(services, owner, config, facts, counts),
+        tuple(faults),
+        fit(services, owner, config, facts, counts),
+        room_for(services, config, facts, counts),
+    )
