@@ -69,6 +69,9 @@ class Reporter(Protocol):
     def stop_wanted(self) -> bool:
         """Whether the person asked to stop."""
 
+    def best_wanted(self) -> bool:
+        """Whether the person asked to stop and to keep the best check's weights, not the last."""
+
 
 class TrainingFailed(StudioError):
     """The run can not go on. `reason` is a code such as `diverged` or `nothing_learnt`."""

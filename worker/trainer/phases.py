@@ -210,8 +210,7 @@ class Attempt:
             raise TrainingFailed("nothing_learnt", "Training ended before its first step.", "Take more epochs.")
         if not self.stopped:
             self.leave_loop()
-        wants_best = self.job.config.training.load_best_model_at_end
-        self.best_step = self.tuner.publish_best() if wants_best and self.tuner is not None else None
+        self.best_step = self.tuner.publish_best() if self.wants_best() and self.tuner is not None else None
         if self.best_step and self.best_step != self.steps and self.tuner is not None:
             self.tuned_loss = self.tuner.kept.best
         with Timed(self.seconds, "publish"):
@@ -224,6 +223,10 @@ class Attempt:
         result = self.result()
         write_json(self.job.run_dir / "result.json", result)
         return result
+
+    def wants_best(self) -> bool:
+        """Whether the best check's weights are to be published: the config says so, or the person who stopped it."""
+        return self.job.config.training.load_best_model_at_end or (self.stopped and self.reporter.best_wanted())
 
     def leave_loop(self) -> None:
         """Say that the adapter is being written; a stop that was asked meanwhile is heard."""
