@@ -44,6 +44,8 @@ def run_links(run: Run, has_adapter: bool, has_log: bool) -> Markup:
         found.append(link_button("Train further", f"/new?continue={key}", plain=True))
     if has_adapter and run.state in ("succeeded", "stopped"):
         found.append(link_button("Download adapter", f"/download/adapter/{key}", plain=True))
+    if run.started_at is not None:
+        found.append(link_button("Compare with…", f"/compare?a={key}", plain=True))
     if has_log:
         found.append(link_button("Download log", f"/download/log/{key}", plain=True))
     return Markup('<div class="ts-buttons" style="display:flex">{}</div>').format(join(found))
