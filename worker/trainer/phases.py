@@ -23,12 +23,12 @@ from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed, Yielded
 from worker.trainer.load import load
 from worker.trainer.loss import held_out_loss
 from worker.trainer.peak import peak_bytes, used
-from worker.trainer.prepare import prepare
 from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.samples import Sampler, chosen
 from worker.trainer.saving import Kept, Resume, Saver
 from worker.trainer.spec import spec_of
 from worker.trainer.template_match import check_template
+from worker.trainer.tokenised import tokenised
 from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk, Tuner
 from worker.trainer.vocabulary import settle, text_rules
@@ -89,7 +89,7 @@ class Attempt:
         if self.job.continue_folder is not None:
             check_template(self.job.continue_folder, self.chat)
         with Timed(self.seconds, "prepare"):
-            self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat), self.job.config.method)
+            self.data = tokenised(self.job, self.chat, within(self.job, self.chat))
         self.tell_data()
         self.look()
         kept = self.resume.kept if self.resume else None
