@@ -44,8 +44,6 @@ class Form:
                 self.dataset_card()
                 self.card = SettingsCard()
                 self.settings: list[Any] = self.card.fields
-                with gr.Column(elem_classes="ts-card"):
-                    self.taught = TaughtCard()
             with gr.Column(scale=1, min_width=320, elem_classes="ts-card ts-sticky"):
                 self.panel = html(cardhead("What will happen"))
                 self.after = Choice([(run_form.IN_TURN, "")], label="Starts", value="", interactive=True, visible=False)
@@ -68,6 +66,7 @@ class Form:
             self.inside = html(dataset_head(""))
             self.dataset = Choice([], label="From your datasets", interactive=True)
             self.intake = Intake()
+            self.taught = TaughtCard()
 
 
 def numbered(number: int, title: str) -> Markup:

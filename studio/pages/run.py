@@ -101,11 +101,11 @@ def dataset_of(services: Services, run: Run) -> DatasetVersion | None:
 
 def drawn(seen: Seen) -> list[Any]:
     """What stands in the page's places, in the order of `Layout.places`."""
-    run, best = seen.run, run_curves.best_eval(seen.curves.series["eval_loss"])
+    run = seen.run
     return [
         run_view.run_head(run, seen.line),
         run_view.run_links(run, seen.has_adapter, bool(seen.log)),
-        *RunButtons.drawn(run, seen.line, seen.alarm_kinds, best[0] if best else 0),
+        *RunButtons.drawn(run, seen.line, seen.alarm_kinds, run_curves.left_behind(seen.curves.series["eval_loss"])),
         live.shown(now_words(seen) + alarm_words(seen)),
         seen.curves.charts[0],
         live.shown(samples_card(seen.samples)),

@@ -15,7 +15,7 @@ from studio.ui.units import UNKNOWN, count, duration, figure, gib, percent
 
 LETTERS = ("A", "B")
 CURVES = ("loss", "eval_loss")
-Row = tuple[Text, Text, Text, Text]  # its name, what it is of A and of B, and the difference in words
+Row = tuple[Text, Text, Text, str]  # its name, what it is of A and of B, and what more is to be said of B
 Words = Callable[[float], str]
 
 
@@ -54,7 +54,7 @@ def outcomes(runs: Sequence[Run], series: Sequence[dict[str, Series]], speeds: S
         *row("Took", [took_of(run) for run in runs], duration),
         *row("Examples learnt from", [live.number_of(run.result, "examples") for run in runs], count),
     ]
-    return cardhead("What came out") + table("Outcomes of both runs", ["", *names, "B against A"], rows)
+    return cardhead("What came out") + table("Outcomes of both runs", ["", *names], rows)
 
 
 def settings(runs: Sequence[Run]) -> Markup:
@@ -73,7 +73,7 @@ def settings(runs: Sequence[Run]) -> Markup:
     ]
     if not rows:
         return cardhead("What was set differently") + muted("Nothing: both runs were set the same.")
-    return cardhead("What was set differently") + table("Settings that differ", ["Setting", *LETTERS, ""], rows)
+    return cardhead("What was set differently") + table("Settings that differ", ["Setting", *LETTERS], rows)
 
 
 def same_name(first: Run, second: Run) -> str:
@@ -82,14 +82,12 @@ def same_name(first: Run, second: Run) -> str:
 
 
 def table(caption: str, names: Sequence[Text], rows: Iterable[Row]) -> Markup:
-    """Rows of four cells, the first one the row's name; the last column goes where it is empty."""
-    kept = list(rows)
-    width = 4 if any(one[3] for one in kept) else 3
-    top = join(Markup('<th scope="col">{}</th>').format(name) for name in names[:width])
-    cell = Markup("<td>{}</td>")
+    """Rows of three cells, the first one the row's name."""
+    top = join(Markup('<th scope="col">{}</th>').format(name) for name in names)
+    line = Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}{}</td></tr>')
     drawn = join(
-        Markup('<tr><th scope="row">{}</th>{}</tr>').format(one[0], join(cell.format(value) for value in one[1:width]))
-        for one in kept
+        line.format(name, first, second, Markup("<br><small>{}</small>").format(more) if more else "")
+        for name, first, second, more in rows
     )
     return Markup(
         '<table class="ts-numbers"><caption class="ts-unseen">{}</caption>'
@@ -111,15 +109,15 @@ def row(name: str, values: Sequence[float | None], words: Words) -> list[Row]:
 
 
 def off(first: float | None, second: float | None) -> str:
-    """ "12% less", "the same", "3 times as much"; empty where there is nothing to compare with."""
+    """ "12% less than A", "as A", "3 times A"; empty where there is nothing to compare with."""
     if first is None or second is None or first <= 0 or second < 0:
         return ""
     share = second / first
     if abs(share - 1) < 0.005:
-        return "the same"
+        return "as A"
     if share >= 2:
-        return f"{share:.3g} times as much"
-    return f"{abs(share - 1):.0%} {'more' if share > 1 else 'less'}"
+        return f"{share:.3g} times A"
+    return f"{abs(share - 1):.0%} {'more' if share > 1 else 'less'} than A"
 
 
 def short(value: float) -> str:

@@ -72,7 +72,7 @@ class RunButtons:
     def drawn(run: Run, line: Line, alarms: Sequence[str] = (), best: int = 0) -> list[Any]:
         """Which buttons stand there, in the order of `places`. `alarms` are the kinds of what the curves say.
 
-        `best` is the step of the best check so far, 0 where none was made.
+        `best` is the step of the best check, where a later one was worse; else 0.
         """
         change, waits, ended = change_of(run, alarms), run.state in WAITING, run.state in ENDED
         place, failed = line.place(run), run.state == "failed"

@@ -52,5 +52,5 @@ def test_two_runs_are_compared_in_three_clicks_and_on_a_phone_too(server: Studio
     page.get_by_label("Run B").click()
     page.get_by_role("option", name="faq-bot (succeeded").click()
     expect(page.locator(".ts-numbers", has_text="Best held-out loss")).to_contain_text("B faq-bot")
-    expect(page.get_by_text("What was set differently")).to_be_visible()
+    expect(page.get_by_role("heading", name="What was set differently")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
