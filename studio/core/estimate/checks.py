@@ -13,7 +13,10 @@ MOST_CHECK_SHARE = 0.1  # of the work of a run; a check reads forward only, trai
 # A token read forward against one learnt: an adapter's gradient takes 2 of its 4 operations, a whole model's 4 of 6.
 FORWARD = {"lora": 0.5, "full": 1 / 3}
 # An answer is written token by token: each reads all weights once, and passes through transformers' own loop.
-BANDWIDTH = {"cpu": 16e9, "cuda": 1e12}  # bytes a second that such reading reaches; measured on two cores for the first
+BANDWIDTH = {
+    "cpu": 16e9,
+    "cuda": 1e12,
+}  # bytes a second that such reading reaches; the first from decoding speeds of two cores
 LOOP_SECONDS = 0.02
 AT_ONCE = 32  # answers at once at the end of a run
 PROMPTS, PROMPT_TOKENS = 3, 88  # answered at each check, each at most so long
