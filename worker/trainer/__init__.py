@@ -21,7 +21,7 @@ from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.runs import Run, RunStore
 from worker.trainer import lifeline
 from worker.trainer.failures import bug, explain, leave
-from worker.trainer.job import Job, StopAsked, Yielded
+from worker.trainer.job import Job, Shelf, StopAsked, Yielded
 from worker.trainer.waiting import wait_for_run
 from worker.verdicts import EXIT_CLAIM_LOST, EXIT_DONE, EXIT_FAILED, EXIT_NO_ROOM, EXIT_STOPPED, EXIT_YIELDED
 
@@ -92,6 +92,7 @@ def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, c
         checkpoint_seconds=config.training.checkpoint_seconds or settings.checkpoint_seconds,
         continue_folder=artifacts.adapter_dir(config.adapter.continue_from) if config.adapter.continue_from else None,
         machine=measured(settings.data_dir),
+        shelf=Shelf(artifacts.tokenised_dir(), run.dataset_version_id, settings.tokenised_bytes),
     )
     return train(job, claimed, asked_to_yield.is_set)
 
