@@ -8,6 +8,7 @@ measured in the same process (4N + 3A operations a token), the peak of memory, a
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from tests.integration.tiny import make_tokenizer
 from tests.integration.trainer_jobs import Recorder, job
 from worker.dry_run import Plan
 from worker.dry_run.counting import count
+from worker.trainer import CUDA_MEMORY
 from worker.trainer.batches import StepCollator
 from worker.trainer.callbacks import Meter, StopLook, Watch
 from worker.trainer.effort import work_of
@@ -160,7 +162,10 @@ def _child(contender: Contender, work: Path) -> dict[str, Any]:
     call = [sys.executable, "-m", "tests.bench.accelerator", "--work", str(work)]
     if not (work / contender.model).exists():
         subprocess.run([*call, "--make", contender.model], check=True)
-    done = subprocess.run([*call, "--one", contender.name], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTORCH_ALLOC_CONF": CUDA_MEMORY}  # as a trainer sets it
+    done = subprocess.run(
+        [*call, "--one", contender.name], capture_output=True, text=True, check=False, env=environment
+    )
     if done.returncode:
         sys.stderr.write(done.stderr[-1500:])
         return {"name": contender.name, "problem": done.stderr.strip().splitlines()[-1:]}

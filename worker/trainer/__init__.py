@@ -27,6 +27,7 @@ from worker.verdicts import EXIT_CLAIM_LOST, EXIT_DONE, EXIT_FAILED, EXIT_NO_ROO
 
 log = logging.getLogger("tunesmith.trainer")
 asked_to_yield = threading.Event()
+CUDA_MEMORY = "expandable_segments:True"  # micro-batches of many widths would else leave holes between their blocks
 
 
 def main(run_id: str) -> int:
@@ -130,6 +131,7 @@ def _before_torch() -> None:
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", CUDA_MEMORY)
 
 
 def _log_to_stdout() -> None:
