@@ -16,7 +16,7 @@ from typing import Any
 
 from studio.core.machine import processor_name
 from tests.bench.memory_runs import RUNS, Run, models
-from worker.supervise import ALLOCATOR
+from worker.supervise import TRAINER
 
 
 def measure(names: list[str], work: Path, starter: Path) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def one(run: Run, folder: Path, work: Path) -> dict[str, Any]:
 
 def _child(step: str, run: Run, folder: Path, work: Path) -> dict[str, Any]:
     order = [sys.executable, "-m", "tests.bench.memory_runs", step, run.name, str(folder), str(work)]
-    environment = {"GLIBC_TUNABLES": ALLOCATOR, **os.environ}  # as the supervisor starts a trainer
+    environment = {**TRAINER, **os.environ}  # as the supervisor starts a trainer
     done = subprocess.run(order, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         sys.exit(f"{run.name}: {done.stderr[-2000:]}")

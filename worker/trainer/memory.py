@@ -4,8 +4,10 @@ The gradient does not depend on the split, so nothing but the speed changes. Whe
 accelerator, a limited process), the largest micro-batch that can come is tried before the first step.
 """
 
+import ctypes
 import gc
 import resource
+import time
 from collections.abc import Callable
 
 import torch
@@ -21,6 +23,7 @@ from worker.trainer.job import TrainingFailed
 from worker.trainer.saving import Saver
 
 Work = Callable[[list[Batch]], torch.Tensor]
+TIDY_SECONDS = 10.0
 LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 
 
@@ -30,7 +33,7 @@ class Room:
     def __init__(self, collator: StepCollator, meter: Meter, saver: Saver, watch: Watch) -> None:
         """`saver` knows the random numbers of the last step's end, `watch` tells."""
         self._collator, self._meter, self._saver, self._watch = collator, meter, saver, watch
-        self._lowered = False
+        self._lowered, self._tidy = False, Tidy()
 
     def probe(self, model: torch.nn.Module, data: Dataset, examples_per_step: int, work: Work) -> None:
         """Try the largest micro-batch that can come, forward and backward, and leave no trace of it but the budget.
@@ -49,7 +52,9 @@ class Room:
         if self._lowered:  # the loader was a batch ahead
             batches = self._split(batches)
         self._meter.begin_step()
-        return self._try(batches, model, work)
+        loss = self._try(batches, model, work)
+        self._tidy.now_and_then()
+        return loss
 
     def _try(self, batches: list[Batch], model: torch.nn.Module, work: Work) -> torch.Tensor:
         while True:
@@ -89,6 +94,25 @@ class Room:
         device = batches[0]["input_ids"].device
         parts: list[Batch] = self._collator([row for batch in batches for row in rows_of(batch)])["micro_batches"]
         return [{k: v.to(device) if torch.is_tensor(v) else v for k, v in part.items()} for part in parts]
+
+
+class Tidy:
+    """Gives the pages between the blocks of the heap back to the system.
+
+    Micro-batches of many widths leave holes, and the allocator keeps what is freed (`ALLOCATOR` in `supervise.py`): on
+    ragged examples the process grew for some sixty steps. To clear the pages again costs less than a step takes.
+    """
+
+    def __init__(self) -> None:
+        """The first time is `TIDY_SECONDS` from now."""
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library's
+        self._trim, self._last = trim, time.monotonic()
+
+    def now_and_then(self) -> None:
+        """Where it is long ago; between two steps, when nothing but what lasts is in memory."""
+        if self._trim is not None and time.monotonic() - self._last > TIDY_SECONDS:
+            self._trim(0)
+            self._last = time.monotonic()
 
 
 def rows_of(batch: Batch) -> list[Row]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from studio.core.config import RunConfig
 from studio.core.config.rules import blocks as numbers_of
 from studio.core.estimate.terms import Counted, Shape, Weights
+from studio.core.microbatches import OPTIMIZED_AT_ONCE
 from studio.core.model_build import Build
 
 SIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -18,8 +19,11 @@ PACKED = {"int8": 1.0, "nf4": 0.5 + 4 / 64, "nf4 twice": 0.5 + 1 / 64 + 4 / (64 
 STATES = {"adamw_torch": 8.0, "adamw_8bit": 2.1, "adafactor": 4.1, "sgd": 4.0}
 # What a process on a processor takes beyond its tensors, measured by `python -m tests.bench.memory --fit`: code and
 # buffers of torch that are touched for the first time, and holes that the C library leaves between blocks of memory.
-PROCESS = 60_000_000
-HOLES = {"float32": 0.42, "bfloat16": 0.3, "float16": 0.3}
+PROCESS = 200_000_000
+HOLES = 0.05
+# Where micro-batches are of many widths the processor's library keeps kernels for each, and blocks of many sizes leave
+# more holes: measured over 60 steps of ragged examples with the starter model.
+VARIED = 250_000_000
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Load:
-    """What a run reads at once: the largest micro-batches of a step, and the largest of a check (None: no check)."""
+    """What a run reads at once: the largest micro-batches of a step, and the largest of a check (None: no check).
+
+    `is_varied`: many micro-batches of many widths.
+    """
 
     steps: tuple[Shape, ...]
     check: Shape | None
+    is_varied: bool = False
 
 
 def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: Load, processor: bool = True) -> Memory:
@@ -78,10 +86,10 @@ def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: L
         replace(beside, optimizer=0, scratch=unpacked),
         _checking(counted, load, beside, unpacked),
         *(_stepping(counted, blocks, shape, learning, unpacked) for shape in load.steps),
-        replace(learning, scratch=4 * trained if masters else 0),
+        replace(learning, scratch=4 * _at_once(trained, counted.weights) if masters else 0),
     ]
     highest = max(moments, key=lambda moment: moment.total)
-    return _with_process(highest, dtype) if processor else highest
+    return _with_process(highest, load.is_varied) if processor else highest
 
 
 def weights_bytes(config: RunConfig, dtype: str, found: Weights, blocks: int) -> int:
@@ -113,6 +121,11 @@ def _stepping(counted: Counted, blocks: int, shape: Shape, beside: Memory, unpac
     return replace(beside, gradients=gradients, saved=max(0, saved), logits=logits, scratch=rest - logits)
 
 
+def _at_once(trained: int, found: Weights) -> int:
+    """Numbers that the optimizer takes in float32 at once: a part, or a tensor that is larger."""
+    return min(trained, max(OPTIMIZED_AT_ONCE + found.largest, found.once_trained))
+
+
 def _checking(counted: Counted, load: Load, beside: Memory, unpacked: int) -> Memory:
     """The highest moment of a check on held-out examples; one block at a time holds anything."""
     if load.check is None:
@@ -122,10 +135,10 @@ def _checking(counted: Counted, load: Load, beside: Memory, unpacked: int) -> Me
     return replace(beside, logits=head) if head > body else replace(beside, scratch=body)
 
 
-def _with_process(found: Memory, dtype: str) -> Memory:
+def _with_process(found: Memory, is_varied: bool) -> Memory:
     """As the system counts it."""
     moving = found.gradients + found.working
-    return replace(found, scratch=found.scratch + PROCESS + round(HOLES[dtype] * moving))
+    return replace(found, scratch=found.scratch + PROCESS + round(HOLES * moving) + (VARIED if is_varied else 0))
 
 
 def least(config: RunConfig, dtype: str, build: Build, load: Load) -> tuple[int, int]:
