@@ -51,10 +51,9 @@ class Room:
         """The step's loss. Its gradient stands in `model`, as if nothing had happened. Raises `TrainingFailed`."""
         if self._lowered:  # the loader was a batch ahead
             batches = self._split(batches)
-        self._meter.begin_step()
-        loss = self._try(batches, model, work)
         self._tidy.now_and_then()
-        return loss
+        self._meter.begin_step()
+        return self._try(batches, model, work)
 
     def _try(self, batches: list[Batch], model: torch.nn.Module, work: Work) -> torch.Tensor:
         while True:
@@ -104,13 +103,16 @@ class Tidy:
     """
 
     def __init__(self) -> None:
-        """The first time is `TIDY_SECONDS` from now."""
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library's
-        self._trim, self._last = trim, time.monotonic()
+        """Nothing is given back yet."""
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library's
+        self._steps, self._last = 0, 0.0
 
     def now_and_then(self) -> None:
-        """Where it is long ago; between two steps, when nothing but what lasts is in memory."""
-        if self._trim is not None and time.monotonic() - self._last > TIDY_SECONDS:
+        """Before a step, when only what lasts is in memory: after the model was loaded, after the optimizer's tensors
+        came in the first step, and from then on where it is long ago.
+        """
+        self._steps += 1
+        if self._trim is not None and (self._steps <= 2 or time.monotonic() - self._last > TIDY_SECONDS):
             self._trim(0)
             self._last = time.monotonic()
 

@@ -19,8 +19,10 @@ PACKED = {"int8": 1.0, "nf4": 0.5 + 4 / 64, "nf4 twice": 0.5 + 1 / 64 + 4 / (64 
 STATES = {"adamw_torch": 8.0, "adamw_8bit": 2.1, "adafactor": 4.1, "sgd": 4.0}
 # What a process on a processor takes beyond its tensors, measured by `python -m tests.bench.memory --fit`: code and
 # buffers of torch that are touched for the first time, and holes that the C library leaves between blocks of memory.
-PROCESS = 200_000_000
-HOLES = 0.05
+PROCESS = 90_000_000
+BLOCK = 3_000_000
+HOLES = 0.07
+FULL_HOLES = 0.1  # of the optimizer's tensors, where they are large and come in the middle of the first step
 # Where micro-batches are of many widths the processor's library keeps kernels for each, and blocks of many sizes leave
 # more holes: measured over 60 steps of ragged examples with the starter model.
 VARIED = 250_000_000
@@ -89,7 +91,7 @@ def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: L
         replace(learning, scratch=4 * _at_once(trained, counted.weights) if masters else 0),
     ]
     highest = max(moments, key=lambda moment: moment.total)
-    return _with_process(highest, load.is_varied) if processor else highest
+    return _with_process(highest, config, blocks, load.is_varied) if processor else highest
 
 
 def weights_bytes(config: RunConfig, dtype: str, found: Weights, blocks: int) -> int:
@@ -135,10 +137,12 @@ def _checking(counted: Counted, load: Load, beside: Memory, unpacked: int) -> Me
     return replace(beside, logits=head) if head > body else replace(beside, scratch=body)
 
 
-def _with_process(found: Memory, is_varied: bool) -> Memory:
+def _with_process(found: Memory, config: RunConfig, blocks: int, is_varied: bool) -> Memory:
     """As the system counts it."""
-    moving = found.gradients + found.working
-    return replace(found, scratch=found.scratch + PROCESS + round(HOLES * moving) + (VARIED if is_varied else 0))
+    more = PROCESS + BLOCK * blocks + HOLES * (found.gradients + found.working)
+    more += VARIED if is_varied else 0
+    more += FULL_HOLES * found.optimizer if config.adapter.tuner == "full" else 0
+    return replace(found, scratch=found.scratch + round(more))
 
 
 def least(config: RunConfig, dtype: str, build: Build, load: Load) -> tuple[int, int]:
