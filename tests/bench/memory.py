@@ -2,7 +2,7 @@
 
 Each run is a fresh process that goes through the trainer's own phases; measured is its VmHWM less the value it had
 before the model was loaded, as `result.json` holds it. The forecast is made before, by what the page asks: a dry run on
-the meta device, and arithmetic. `--fit` prints the constants of `studio.core.estimate.memory` that suit best.
+the meta device, and arithmetic. What was measured stands in README.md beside this file.
 """
 
 import argparse

@@ -19,7 +19,7 @@ class Masters:
     def __init__(self, parameters: Iterable[torch.nn.Parameter], **options: Any) -> None:
         """`options` are the optimizer's own. Weights of one dimension (biases, norms) are not decayed."""
         self._trained: list[torch.Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
-        self._masters = [parameter.detach().float().clone() for parameter in self._trained]
+        self._masters = [parameter.detach().to(torch.float32, copy=True) for parameter in self._trained]
         self._parts = list(_parts(self._masters, self._trained))
         super().__init__(decay_groups(self._masters, options.get("weight_decay", 0.0)), **options)  # type: ignore[call-arg]
 

@@ -17,8 +17,9 @@ SIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 PACKED = {"int8": 1.0, "nf4": 0.5 + 4 / 64, "nf4 twice": 0.5 + 1 / 64 + 4 / (64 * 256)}
 # Bytes a trained weight that an optimizer keeps from step to step, beside the masters.
 STATES = {"adamw_torch": 8.0, "adamw_8bit": 2.1, "adafactor": 4.1, "sgd": 4.0}
-# What a process on a processor takes beyond its tensors, measured by `python -m tests.bench.memory --fit`: code and
-# buffers of torch that are touched for the first time, and holes that the C library leaves between blocks of memory.
+# What a process on a processor takes beyond its tensors, fitted to the runs of `python -m tests.bench.memory`:
+# code and buffers of torch that are touched for the first time, what stands for each block beside its tensors, and the
+# holes that the C library leaves between blocks of memory.
 PROCESS = 90_000_000
 BLOCK = 3_000_000
 HOLES = 0.07
@@ -145,6 +146,20 @@ def _with_process(found: Memory, config: RunConfig, blocks: int, is_varied: bool
     return replace(found, scratch=found.scratch + round(more))
 
 
+def trained_numbers(config: RunConfig, build: Build) -> int:
+    """How many numbers a run trains, from the model's shapes alone: before a dry run counted them."""
+    adapter, shapes = config.adapter, build.shapes
+    whole = sum(out * into for out, into in shapes.values()) * build.layers
+    ends = build.vocab_size * build.hidden_size
+    if adapter.tuner == "full":
+        return whole + ends * (1 if build.tied else 2)
+    wanted = {name.strip() for name in adapter.target_modules.split(",")}
+    chosen = shapes if "all-linear" in wanted else {name: one for name, one in shapes.items() if name in wanted}
+    one = sum(adapter.r * (out + into) + (out if adapter.use_dora else 0) for out, into in chosen.values())
+    saved = len({name.strip() for name in adapter.modules_to_save.split(",")} & {"lm_head", "embed_tokens"})
+    return one * (len(numbers_of(adapter.layers_to_transform)) or build.layers) + saved * ends
+
+
 def least(config: RunConfig, dtype: str, build: Build, load: Load) -> tuple[int, int]:
     """Bytes that a run surely takes and hardly exceeds, from the model's shape alone: until a dry run is there."""
     size, shapes = SIZE[dtype], list(build.shapes.values())
@@ -152,11 +167,7 @@ def least(config: RunConfig, dtype: str, build: Build, load: Load) -> tuple[int,
     whole = build.vocab_size * build.hidden_size * (1 if build.tied else 2)
     weights = Weights(packed // max(1, build.layers), packed // max(1, build.layers), whole, 0, 0, 0)
     low = weights_bytes(config, dtype, weights, build.layers) + PROCESS
-    rank = config.adapter.r
-    trained = (
-        packed + whole if config.adapter.tuner == "full" else sum(rank * (a + b) for a, b in shapes) * build.layers
-    )
-    low += round((size + STATES[config.training.optim]) * trained)
+    low += round((size + STATES[config.training.optim]) * trained_numbers(config, build))
     # numbers that a token leaves behind in a block, counted in blocks of several families
     token = size * (15 * build.hidden_size + 8 * build.intermediate_size)
     kept = build.layers if config.training.activation_checkpointing == "none" else 2
