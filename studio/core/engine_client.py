@@ -60,6 +60,11 @@ class EngineClient:
         """`socket_path` is where the engine listens, now or later."""
         self._path = socket_path
 
+    @property
+    def socket_path(self) -> Path:
+        """Where the engine listens: for the API, which talks to it without a thread."""
+        return self._path
+
     def _http(self, wait_s: float) -> httpx.Client:
         """A client for one call. Raises OSError where nobody listens: httpcore would leave its socket open there."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

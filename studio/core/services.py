@@ -8,6 +8,7 @@ from studio.core.migrate import open_records, prepare_data_dir
 from studio.core.queue import Bell
 from studio.core.settings import Settings
 from studio.core.stores.datasets import DatasetStore
+from studio.core.stores.keys import KeyStore
 from studio.core.stores.line import LineStore, TombstoneStore
 from studio.core.stores.machines import MachineStore
 from studio.core.stores.measurements import MeasurementStore
@@ -28,6 +29,7 @@ class Services:
     line: LineStore
     tombstones: TombstoneStore
     measurements: MeasurementStore
+    keys: KeyStore
     artifacts: Artifacts
     bell: Bell
 
@@ -37,5 +39,5 @@ def open_services(settings: Settings) -> Services:
     prepare_data_dir(settings)
     db = open_records(settings)
     runs = RunStore(db), MetricStore(db), DatasetStore(db), MachineStore(db)
-    stores = *runs, LineStore(db), TombstoneStore(db), MeasurementStore(db)
+    stores = *runs, LineStore(db), TombstoneStore(db), MeasurementStore(db), KeyStore(db)
     return Services(settings, db, *stores, Artifacts(settings.data_dir), Bell(settings))
