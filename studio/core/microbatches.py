@@ -6,9 +6,16 @@ micro-batch's loss is a sum over its learnt tokens, divided by the learnt tokens
 
 from collections.abc import Sequence
 
+from studio.core.config import RunConfig
+
 # Tokens of a micro-batch, padding counted, where the config leaves it to the studio.
 BUDGETS = {("cpu", "float32"): 1024, ("cpu", "bfloat16"): 1024, ("cuda", "float32"): 8192, ("cuda", "bfloat16"): 16384}
 CHECK_TOKENS = 4096  # of held-out examples at once, padding counted; more does not make a processor faster
+
+
+def splits(config: RunConfig) -> bool:
+    """Whether the studio splits each step; else the person's batches are read as they are."""
+    return config.training.path == "fast" and config.method.name == "sft"
 
 
 def token_budget(wanted: int, device_kind: str, dtype: str) -> int:
