@@ -1,13 +1,10 @@
 """A base model in fewer bits, for trainer and playground alike: what bitsandbytes is told, and how it is read."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
-
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for `kernels`, which runs code from a hub
 
 
 def bits_config(quantization: str, double: bool, dtype: torch.dtype) -> BitsAndBytesConfig | None:
