@@ -2,11 +2,22 @@
 
 from collections.abc import Sequence
 
+from studio.core.estimate.memory import Memory
 from studio.core.use_cases.fit import Fit
-from studio.ui.markup import NOTHING, Markup, join, note
+from studio.ui.markup import NOTHING, Markup, facts, join, more, note
 from studio.ui.units import count, gib, gib_of
 
 Part = tuple[str, int, str]
+SMALLEST = 1024**2
+PARTS = {
+    "weights": "Weights of the base model",
+    "adapter": "Adapter, now and as it began",
+    "gradients": "Gradients",
+    "optimizer": "Optimizer",
+    "saved": "Activations kept for the way back",
+    "logits": "Logits",
+    "scratch": "Scratch",
+}
 
 
 def fit_part(found: Fit | None) -> Markup:
@@ -19,9 +30,17 @@ def fit_part(found: Fit | None) -> Markup:
     used, free = sum(size for _, size, _ in parts), found.machine.free
     if used <= free:
         banner = note("good", f"Fits: {gib_of(used, free)}", source(found))
-        return join([banner, meter([*parts, ("Left over", free - used, "m0")], free)])
+        return join([banner, meter([*parts, ("Left over", free - used, "m0")], free), by_part(found.found)])
     words = f"{gib(used - free)} are missing, struck through below."
-    return join([note("bad", f"Does not fit: {gib_of(used, free)}", words), meter(parts, free)])
+    banner = note("bad", f"Does not fit: {gib_of(used, free)}", words)
+    return join([banner, meter(parts, free), by_part(found.found)])
+
+
+def by_part(found: Memory) -> Markup:
+    """Every part of the peak, folded."""
+    sizes = [(words, getattr(found, name)) for name, words in PARTS.items()]
+    rows = [(words, gib(size)) for words, size in sizes if size >= SMALLEST]
+    return more("Every part", facts(rows, "ts-facts--rows"))
 
 
 def measuring(found: Fit) -> Markup:

@@ -7,6 +7,7 @@ from studio.core.alarms import few_steps
 from studio.core.config import RunConfig, parse_config
 from studio.core.errors import Fault, Faults, NotFound
 from studio.core.estimate import Plan, plan
+from studio.core.estimate.disk import Disk
 from studio.core.estimate.fitting import Change
 from studio.core.findings import severity
 from studio.core.models import ModelFacts
@@ -20,7 +21,7 @@ from studio.ui.findings_view import ordered, title_of
 from studio.ui.fit_view import fit_part
 from studio.ui.going import address
 from studio.ui.markup import NOTHING, Markup, Text, cardhead, facts, join, link, muted, note
-from studio.ui.units import about, between, count
+from studio.ui.units import about, between, count, file_size
 
 TITLE = "What will happen"
 TOO_BIG = "Start waits until the run fits."
@@ -105,13 +106,16 @@ def uncounted(waits: Markup, config: RunConfig, dataset: DatasetVersion, found: 
 
 def drawn(planned: Plan, seen: Forecast, config: RunConfig) -> Markup:
     """The panel with all its figures."""
-    learnt = seen.counts.get("train_learnt", seen.counts["learnt"]) * config.training.num_train_epochs
+    read = planned.steps / planned.steps_per_epoch
+    learnt = seen.counts.get("train_learnt", seen.counts["learnt"]) * read
     pairs: list[tuple[Text, Text]] = [
         ("Time", time_words(seen)),
         ("Steps", steps_words(planned)),
         ("Learns from", examples_words(planned)),
-        ("Learnt tokens", small(count(learnt), "answers only")),
+        ("Learnt tokens", small(count(learnt), f"of {count(planned.tokens)} read")),
     ]
+    if seen.fit is not None and seen.fit.disk is not None:
+        pairs.append(("Disk", disk_words(seen.fit.disk, config.adapter.tuner)))
     few = join(note("warn", one.title, one.text) for one in few_steps(planned.steps))
     told = warnings(seen.counts, config.training.max_length)
     return join([cardhead(TITLE), fit_part(seen.fit), facts(pairs, "ts-facts--grid"), few, told])
@@ -122,6 +126,14 @@ def time_words(seen: Forecast) -> Text:
     if seen.seconds is None or seen.range is None:
         return about(seen.seconds)
     return small(about(seen.seconds), between(*seen.range))
+
+
+def disk_words(found: Disk, tuner: str) -> Markup:
+    """The most that it takes, and of what."""
+    kept = "adapter" if tuner == "lora" else "model"
+    parts = [(found.fetched, "base model"), (found.trained, kept), (found.checkpoints, "checkpoints")]
+    words = ", ".join(f"{name} {file_size(size)}" for size, name in parts if size)
+    return small(f"up to {file_size(found.total)}", words)
 
 
 def steps_words(planned: Plan) -> Markup:

@@ -3,6 +3,7 @@
 import pytest
 
 from studio.core.config import RunConfig, parse_config
+from studio.core.estimate.disk import disk
 from studio.core.estimate.fitting import candidates, nearest
 from studio.core.estimate.memory import Load, least, memory
 from studio.core.estimate.terms import PASSES, Counted, Shape, Terms, Weights, counted_of
@@ -43,6 +44,13 @@ def test_the_optimizer_keeps_masters_of_a_bfloat16_adapter_alone() -> None:
     assert found == {"float32": 8 * 400, "bfloat16": 12 * 400}
 
 
+def test_the_disk_holds_what_is_trained_and_every_checkpoint_that_can_stand_there() -> None:
+    bf16 = disk(config(), "bfloat16", WEIGHTS, 4, 2)
+    assert (bf16.trained, bf16.checkpoints) == (2 * 400, 3 * (2 + 8 + 4) * 400)
+    best = disk(config(training={"load_best_model_at_end": True, "optim": "sgd"}), "float32", WEIGHTS, 4, 2)
+    assert (best.trained, best.checkpoints) == (4 * 400, 4 * (4 + 4) * 400)
+
+
 def test_a_check_on_many_examples_can_be_the_highest_moment() -> None:
     checks = counted(saved=SAVED, body=SAVED, check_body=Terms((0.0, 1e6, 0.0, 0.0, 0.0, 0.0), (0.0,) * 3))
     found = memory(config(), "float32", checks, 2, Load(Shape(1, 8, 8), Shape(16, 8, 8)), False)
@@ -76,6 +84,13 @@ def test_the_nearest_change_is_the_first_that_fits(room: int, words: str | None)
 
     change = nearest(config(training={"max_length": 256}), room, needed, longest=256)
     assert (change.words if change else None) == words
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto", "orpo"])
+def test_where_the_batches_are_the_persons_fewer_examples_are_read_at_once(method: str) -> None:
+    found = list(candidates(config(method={"name": method}), 512))
+    assert found[0].words == "Read 4 examples at once, in steps as large"
+    assert all("micro_batch_tokens" not in change.part.get("training", {}) for change in found)
 
 
 def test_no_change_asks_for_what_does_not_go_together() -> None:

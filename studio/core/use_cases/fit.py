@@ -2,16 +2,18 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import psutil
 
+from studio.core.checkpoints import KEPT
 from studio.core.config import RunConfig
+from studio.core.estimate.disk import Disk, disk
 from studio.core.estimate.fitting import Change, nearest
 from studio.core.estimate.memory import Load, Memory, least, memory
 from studio.core.estimate.terms import VERSION, Counted, Shape, counted_of
-from studio.core.microbatches import CHECK_TOKENS, most_tokens, token_budget
+from studio.core.microbatches import CHECK_TOKENS, most_tokens, splits, token_budget
 from studio.core.models import ModelFacts
 from studio.core.services import Services
 from studio.core.use_cases.experience import Experience, experience
@@ -36,6 +38,7 @@ class Fit:
     """The verdict. `found` is None while a dry run is not done: then it lies between `low` and `high`, in bytes.
 
     `plain` is what was forecast before earlier runs corrected it; `problem` says why nothing could be counted.
+    `disk` is what the run takes there, None until a dry run is done.
     """
 
     machine: Machine
@@ -46,6 +49,7 @@ class Fit:
     experience: Experience
     problem: str = ""
     plain: Memory | None = None
+    disk: Disk | None = None
 
     @property
     def needed(self) -> int:
@@ -91,7 +95,17 @@ def fit(services: Services, owner: str, config: RunConfig, facts: ModelFacts, co
     room, change = machine.free - machine.kept, None
     if found is not None and found.total > room:
         change = nearest(config, room, total, longest(counts, config))
-    return Fit(machine, found, low, high, change, known, "" if found else problem, plain)
+    stored = disk_of(services, config, facts, machine, load)
+    return Fit(machine, found, low, high, change, known, "" if found else problem, plain, stored)
+
+
+def disk_of(services: Services, config: RunConfig, facts: ModelFacts, machine: Machine, load: Load) -> Disk | None:
+    """What the run takes on the disk, as far as a dry run is there."""
+    counted, _ = coefficients(services, config, facts, machine, accumulates(config, load))
+    if counted is None:
+        return None
+    found = disk(config, machine.dtype, counted.weights, facts.layers, KEPT)
+    return replace(found, fetched=facts.bytes_to_fetch)
 
 
 def machine_of(services: Services, config: RunConfig) -> Machine | None:
@@ -119,16 +133,21 @@ def load_of(config: RunConfig, counts: dict[str, Any], machine: Machine) -> Load
     """The largest micro-batch that can come, and the largest one of a check."""
     training, most = config.training, longest(counts, config)
     step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    if training.path == "fast":
+    if splits(config):
         rows, width = fullest(
             counts, most, step, token_budget(training.micro_batch_tokens, machine.kind, machine.dtype)
         )
     else:
-        rows, width = training.per_device_train_batch_size, most
+        rows, width = sides(config) * training.per_device_train_batch_size, most
     share = min(1.0, counts.get("train_learnt", 0) / max(1, counts.get("train_tokens", 1)) * 1.2)
     held = int(counts.get("held_out") or 0)
     check = Shape(max(1, min(held, CHECK_TOKENS // most)), most, 0) if held else None
     return Load(_learning(Shape(rows, width, 0), share), _learning(check, share) if check else None)
+
+
+def sides(config: RunConfig) -> int:
+    """Rows that an example takes: the better answer and the worse one are read together."""
+    return 2 if config.method.name in ("dpo", "orpo") else 1
 
 
 def fullest(counts: dict[str, Any], most: int, step: int, budget: int) -> tuple[int, int]:
@@ -147,7 +166,8 @@ def _learning(shape: Shape, share: float) -> Shape:
 def accumulates(config: RunConfig, load: Load) -> bool:
     """Whether a step has more than one micro-batch."""
     training = config.training
-    return training.per_device_train_batch_size * training.gradient_accumulation_steps > load.step.rows
+    step = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    return step * sides(config) > load.step.rows
 
 
 def coefficients(
@@ -193,4 +213,5 @@ def told(found: Fit) -> dict[str, Any]:
         "bytes_uncorrected": found.plain.total if found.plain else None,
         "dtype": found.machine.dtype,
         "kind": found.machine.kind,
+        "disk": found.disk.total if found.disk else None,
     }
