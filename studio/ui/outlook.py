@@ -139,7 +139,9 @@ def disk_words(found: Disk, tuner: str) -> Markup:
 def steps_words(planned: Plan) -> Markup:
     """All steps, and how they come about."""
     epochs = planned.steps / planned.steps_per_epoch
-    return small(count(planned.steps), f"{epochs:.3g} × {planned.steps_per_epoch:,}")
+    if epochs < 1:
+        return small(count(planned.steps), f"of {planned.steps_per_epoch:,} in an epoch")
+    return small(count(planned.steps), f"{epochs:.3g} epoch{'' if epochs == 1 else 's'} of {planned.steps_per_epoch:,}")
 
 
 def examples_words(planned: Plan) -> Markup:
@@ -162,7 +164,8 @@ def warnings(counts: dict[str, Any], max_length: int) -> Markup:
         title = f"{count(counts['cut'], 'example')} longer than {count(max_length, 'token')}"
         notes.append(note("warn", title, text))
     if counts.get("nothing_learnt"):
-        text = "Their answers are cut off whole, or empty. They are left out."
+        more = " A higher Longest example keeps them." if counts.get("cut") else ""
+        text = f"Their answers are cut off whole, or empty. They are left out.{more}"
         notes.append(note("warn", f"{count(counts['nothing_learnt'], 'example')} with nothing to learn", text))
     if counts.get("refused"):
         title = f"{count(counts['refused'], 'example')} that the model's template refuses"

@@ -51,10 +51,21 @@ def forecast(
         counts = count(services, dataset, config)
     except StudioError as error:
         return Forecast(None, {}, None, (*faults, Fault("dataset", error.problem, error.remedy)))
+    if counts["train"] < 1 and not faults:
+        faults.append(nothing_left(counts, config))
     planned = plan(config.training, counts["train"], counts["held_out"], counts["train_tokens"])
     takes = took(services, owner, config, facts, planned)
     fits = fit(services, owner, config, facts, counts)
     return Forecast(planned, counts, takes.seconds, tuple(faults), takes.range, fits)
+
+
+def nothing_left(counts: dict[str, Any], config: RunConfig) -> Fault:
+    """Why no example is left to learn from."""
+    if counts.get("cut"):
+        words = f"No answer is left within {config.training.max_length:,} tokens."
+        longest = f"the longest example has {counts['longest']:,}"
+        return Fault("training.max_length", words, f"Raise Longest example: {longest}.")
+    return Fault("dataset", "No example has an answer to learn.", "Look inside the dataset, or choose another one.")
 
 
 def count(services: Services, dataset: DatasetVersion, config: RunConfig) -> dict[str, Any]:
