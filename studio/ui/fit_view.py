@@ -66,7 +66,7 @@ def range_of(low: int, high: int, free: int) -> str:
 def range_parts(found: Fit) -> list[Part]:
     """What is sure, what may come on top, and what is left then."""
     low, high, kept = found.low, max(found.low, found.high), found.machine.kept
-    parts = [("At least", low, "m1"), ("At most more", high - low, "m5"), ("Kept free", kept, "m4")]
+    parts = [("At least", low, "m1"), ("Perhaps more", high - low, "m5"), ("Kept free", kept, "m4")]
     left = found.machine.free - high - kept
     return [*parts, ("Left over", left, "m0")] if left > 0 else parts
 

@@ -101,7 +101,7 @@ def _words(name: str, sets: dict[str, Any]) -> str:
     first = "One pass" if passes == 1 else f"{passes} passes"
     if sets["training.max_steps"] > 0:
         first = f"{sets['training.max_steps']} steps"
-    rank = f", adapter rank {sets['adapter.r']}" if "adapter.r" in sets else ""
+    rank = f", rank {sets['adapter.r']}" if "adapter.r" in sets else ""
     if name == DRAFT:
         return f"{first}{rank}. Shows soon whether it learns."
     stops = sets["training.early_stopping_patience"] > 0

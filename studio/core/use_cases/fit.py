@@ -105,7 +105,9 @@ def disk_of(services: Services, config: RunConfig, facts: ModelFacts, machine: M
     if counted is None:
         return None
     found = disk(config, machine.dtype, counted.weights, facts.layers, KEPT)
-    return replace(found, fetched=facts.bytes_to_fetch)
+    tokenizer = facts.ref.folder / "tokenizer.json" if facts.ref.folder else None
+    beside = tokenizer.stat().st_size if tokenizer and tokenizer.is_file() else 0
+    return replace(found, trained=found.trained + beside, fetched=facts.bytes_to_fetch)
 
 
 def machine_of(services: Services, config: RunConfig) -> Machine | None:
