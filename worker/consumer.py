@@ -110,7 +110,8 @@ def keep_spares(settings: Settings, supervisor: Supervisor, measuring: threading
 def tidy(supervisor: Supervisor) -> None:
     """Finish deletions of datasets that a kill cut off."""
     try:
-        sweep_folders(supervisor.artifacts.datasets_dir(), DatasetStore(supervisor.db).known)
+        for folder in (supervisor.artifacts.datasets_dir(), supervisor.artifacts.tokenised_dir()):
+            sweep_folders(folder, DatasetStore(supervisor.db).known)
     except Exception:  # a door: they are tried again at the next start
         log.exception("datasets are not tidied")
 

@@ -79,7 +79,10 @@ def _no_room(problem: str) -> Verdict:
 
 
 def _stopped(seen: Evidence) -> Verdict:
-    if seen.result is not None:
+    best = (seen.result or {}).get("best_step")
+    if best:
+        kept = f"The weights of its best check, at step {best:,}, are kept."
+    elif seen.result is not None:
         kept = "The adapter so far is kept."
     elif seen.checkpoint_step:
         kept = f"It was ended without an adapter; its checkpoint of step {seen.checkpoint_step:,} is kept."

@@ -159,6 +159,10 @@ class Artifacts:
         """The canonical examples of a dataset version."""
         return self.dataset_dir(version_id) / "data.parquet"
 
+    def tokenised_dir(self) -> Path:
+        """One folder for each version of a dataset, with its examples as trainers tokenised them. May be deleted."""
+        return self.data_dir / "tokenised"
+
     def report_path(self, version_id: str) -> Path:
         """How the file was read."""
         return self.dataset_dir(version_id) / "report.json"

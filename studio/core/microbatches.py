@@ -10,6 +10,9 @@ from studio.core.config import RunConfig
 
 # Tokens of a micro-batch, padding counted, where the config leaves it to the studio.
 BUDGETS = {("cpu", "float32"): 1024, ("cpu", "bfloat16"): 1024, ("cuda", "float32"): 8192, ("cuda", "bfloat16"): 16384}
+# Up to this many tokens a processor attends in blocks and keeps what each token takes of each other one: fast, and
+# memory grows with the square. Beyond, by torch's own attention, which keeps nothing of it and is as fast there.
+BLOCKS_UP_TO = 768
 CHECK_TOKENS = 4096  # of held-out examples at once, padding counted; more does not make a processor faster
 
 

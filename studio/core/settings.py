@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     checkpoint_seconds: int = Field(300, gt=0, description="Seconds between checkpoints, where the run sets none.")
     disk_floor_bytes: int = Field(GIB, ge=0, description="No run begins with less free disk than this.")
     ballast_bytes: int = Field(64_000_000, ge=0, description="Disk kept back for the records when it fills up.")
+    tokenised_bytes: int = Field(
+        2_000_000_000, ge=0, description="Disk for tokenised examples that are kept. 0 is off."
+    )
     backup_hours: float = Field(0, ge=0, description="Hours between snapshots of the records. 0 makes none.")
     backup_kept: int = Field(7, gt=0, description="How many of these snapshots are kept.")
     starter_wheel: Path | None = Field(None, description="The starter model's wheel as a file, for machines offline.")

@@ -6,6 +6,8 @@ State = Literal[
     "queued", "starting", "running", "finalizing", "succeeded", "stopping", "stopped", "failed", "interrupted"
 ]
 STATES: tuple[State, ...] = get_args(State)
+KEEP_BEST = "keep_best"
+"""The reason of a run that is stopping: the best check's weights are wanted, not the last ones."""
 LIVE: frozenset[State] = frozenset({"starting", "running", "finalizing", "stopping"})
 ENDED: frozenset[State] = frozenset({"succeeded", "stopped", "failed"})
 

@@ -54,8 +54,7 @@ def answer(request: dict[str, Any], channel: Seldom, limits: Limits) -> dict[str
     if what == "preview":
         from studio.importing import seen
 
-        words = str(request.get("learn") or "answers")
-        return seen.preview(data, model, int(request.get("index", 0)), request.get("max_length"), words)
+        return seen.preview(data, model, int(request.get("index", 0)), request)
     from studio.importing import counting
 
     return counting.count(data, model, request, channel.progress)

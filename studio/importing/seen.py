@@ -1,9 +1,10 @@
 """One example as a model sees it: its text, its tokens, what is learnt of it and where it is cut."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from studio.core.chat_templates import AUTO
 from studio.core.comparing import worse_side
 from studio.core.data_file import DataFile
 from studio.core.errors import Refused
@@ -14,16 +15,19 @@ from studio.core.tokenizer import Chat, load_chat
 from studio.importing.limits import template_guard
 
 
-def preview(data: Path, model: Path, index: int, max_length: int | None, learn: str = "answers") -> dict[str, Any]:
+def preview(data: Path, model: Path, index: int, wishes: Mapping[str, Any]) -> dict[str, Any]:
     """Example `index` (from 0) as turns of tokens. Raises `Refused` where the template refuses it.
 
-    `learn` is which words are learnt (`studio.core.comparing.learns`).
+    `wishes`, each with a default: `max_length`, `learn` (which words are learnt: `studio.core.comparing.learns`),
+    `template`, and `eval_share` with `seed`, by which examples are held out to check.
     `ids` and `labels` are those that the trainer takes, up to the cut; `turns` go on behind it, each token says so.
     """
+    max_length, learn = wishes.get("max_length"), str(wishes.get("learn") or "answers")
     with DataFile(data) as file:
         row, example = file.one(index)
         total = len(file)
-    chat = load_chat(model)
+        held = index in file.held_out(float(wishes.get("eval_share") or 0), int(wishes.get("seed") or 0))
+    chat = load_chat(model, str(wishes.get("template") or AUTO))
     learnt, turns = _turns(example, chat, max_length, learn)
     rejected: list[dict[str, Any]] = []
     if example.rejected:
@@ -44,6 +48,7 @@ def preview(data: Path, model: Path, index: int, max_length: int | None, learn: 
         "learnt": learnt.learnt,
         "cut": learnt.cut,
         "ends": learnt.ends,
+        "held_out": held,
     }
 
 

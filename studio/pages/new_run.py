@@ -13,7 +13,7 @@ from studio.core.stores.runs import Run
 from studio.core.use_cases.continuing import here_faults
 from studio.core.use_cases.submit import submit
 from studio.shell.session import owner_of
-from studio.ui import live, run_form, settings_card
+from studio.ui import live, run_form, settings_card, taught_card
 from studio.ui.fields import Choice, told
 from studio.ui.frame import QUIET, page
 from studio.ui.going import address, go_to
@@ -25,6 +25,7 @@ from studio.ui.notices import note_of, with_note
 from studio.ui.outlook import Outlook, chosen, outlook, refused, waiting
 from studio.ui.run_form import REVISION, Filled
 from studio.ui.settings_card import SettingsCard, SettingsDesk
+from studio.ui.taught_card import TaughtCard, TaughtDesk
 
 NOT_ASKED = "It is looked up when you choose it again or press Start."
 
@@ -65,6 +66,7 @@ class Form:
             self.inside = html(dataset_head(""))
             self.dataset = Choice([], label="From your datasets", interactive=True)
             self.intake = Intake()
+            self.taught = TaughtCard()
 
 
 def numbered(number: int, title: str) -> Markup:
@@ -127,6 +129,7 @@ class Desk:
         self.services = services
         self.book = Book(services.settings)
         self.settings = SettingsDesk(services, self.book)
+        self.taught = TaughtDesk(services)
 
     def fill(self, request: gr.Request) -> list[Any]:
         """The first values, at load: no network is asked for them."""
@@ -222,5 +225,6 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
         fitted.then(followed, inputs, panel, **last)
     for event in form.intake.wire(desk.services):
         event.then(desk.chosen, form.intake.made, form.dataset, **QUIET)
+    taught_card.wire(form.taught, desk.taught, form.model, form.dataset, form.settings)
     form.dataset.change(desk.inside, form.dataset, form.inside, **QUIET)
     form.start.click(desk.begin, [form.key, card.name, form.after, *inputs], [form.faults, form.start], **QUIET)

@@ -105,7 +105,7 @@ def drawn(seen: Seen) -> list[Any]:
     return [
         run_view.run_head(run, seen.line),
         run_view.run_links(run, seen.has_adapter, bool(seen.log)),
-        *RunButtons.drawn(run, seen.line, seen.alarm_kinds),
+        *RunButtons.drawn(run, seen.line, seen.alarm_kinds, run_curves.left_behind(seen.curves.series["eval_loss"])),
         live.shown(now_words(seen) + alarm_words(seen)),
         seen.curves.charts[0],
         live.shown(samples_card(seen.samples)),

@@ -44,6 +44,12 @@ def counts(runs: Sequence[Run]) -> str:
     return live.sentence(words) or ("Nothing is running or waiting." if runs else "")
 
 
+def to_compare(runs: Sequence[Run]) -> Markup:
+    """The way to two runs side by side, where two have begun."""
+    begun = sum(run.started_at is not None for run in runs)
+    return link_button("Compare two", "/compare", plain=True) if begun > 1 else Markup("")
+
+
 def result_cell(run: Run, line: Line) -> Markup:
     """What came out, how far it is, or when it starts."""
     if run.state == "queued":
@@ -132,7 +138,7 @@ def draw(studio: gr.Blocks, services: Services) -> None:
     def fill(wanted: str, chosen: Any, stamp: str, request: gr.Request) -> list[Any]:
         runs = services.runs.of(owner_of(request), MOST_RUNS)
         line = live.line(services, runs)
-        shown = [head("Runs", counts(runs)), listing(runs, wanted, line)]
+        shown = [head("Runs", counts(runs), to_compare(runs)), listing(runs, wanted, line)]
         return live.changed([*shown, *LineCard.drawn(line, chosen, live.room(services))], stamp)
 
     def chip() -> Any:

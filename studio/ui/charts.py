@@ -24,11 +24,11 @@ MOST_ROWS = 12
 @dataclass(frozen=True)
 class Line:
     """One series: (step, value) in order of steps. "s2" is dashed with dots (for few points), "s3" plain in another
-    colour, "s1 raw" thin; nameless is drawn only."""
+    colour, "s4" dotted, "s1 raw" thin; nameless is drawn only."""
 
     name: str
     points: Sequence[Point]
-    kind: Literal["s1", "s2", "s3", "s1 raw"] = "s1"
+    kind: Literal["s1", "s2", "s3", "s4", "s1 raw"] = "s1"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from studio.core.alarms import few_steps
 from studio.core.config import RunConfig, parse_config
 from studio.core.errors import Fault, Faults, NotFound
 from studio.core.estimate import Plan, plan
-from studio.core.estimate.disk import Disk
 from studio.core.estimate.fitting import Change
 from studio.core.findings import severity
 from studio.core.models import ModelFacts
@@ -15,6 +14,8 @@ from studio.core.services import Services
 from studio.core.states import ENDED
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases.forecast import Forecast, forecast
+from studio.core.use_cases.pace import Time
+from studio.core.use_cases.room import Room
 from studio.core.use_cases.submit import model_faults
 from studio.ui import live
 from studio.ui.findings_view import ordered, title_of
@@ -25,6 +26,7 @@ from studio.ui.units import about, between, count, file_size
 
 TITLE = "What will happen"
 TOO_BIG = "Start waits until the run fits."
+NO_ROOM = "Start waits until there is room on the disk."
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,11 @@ def outlook(
     if seen.faults or seen.plan is None:
         return refused(list(seen.faults))
     panel = join([drawn(seen.plan, seen, config), worth_a_look(dataset)])
-    if seen.fit is None:
-        return Outlook(panel, True, line(services, owner))
-    why = line(services, owner) if seen.fit.fits else muted(TOO_BIG)
-    return Outlook(panel, seen.fit.fits, why, seen.fit.change, seen.fit.measuring)
+    fits = seen.fit is None or seen.fit.fits
+    roomy = seen.room is None or seen.room.fits
+    why = line(services, owner) if fits and roomy else muted(NO_ROOM if fits else TOO_BIG)
+    change, measuring = (seen.fit.change, seen.fit.measuring) if seen.fit else (None, False)
+    return Outlook(panel, fits and roomy, why, change, measuring)
 
 
 def chosen(services: Services, owner: str, version_id: str | None) -> DatasetVersion | None:
@@ -109,31 +112,50 @@ def drawn(planned: Plan, seen: Forecast, config: RunConfig) -> Markup:
     read = planned.steps / planned.steps_per_epoch
     learnt = seen.counts.get("train_learnt", seen.counts["learnt"]) * read
     pairs: list[tuple[Text, Text]] = [
-        ("Time", time_words(seen)),
+        ("Time", time_words(seen.time)),
         ("Steps", steps_words(planned)),
         ("Learns from", examples_words(planned)),
         ("Learnt tokens", small(count(learnt), f"of {count(planned.tokens)} read")),
+        *([("Checks and answers", beside_words(seen.time))] if seen.time and seen.time.checking.read else []),
+        *([("Disk", disk_words(seen.room))] if seen.room else []),
     ]
-    if seen.fit is not None and seen.fit.disk is not None:
-        pairs.append(("Disk", disk_words(seen.fit.disk, config.adapter.tuner)))
     few = join(note("warn", one.title, one.text) for one in few_steps(planned.steps))
     told = warnings(seen.counts, config.training.max_length)
-    return join([cardhead(TITLE), fit_part(seen.fit), facts(pairs, "ts-facts--grid"), few, told])
+    return join([cardhead(TITLE), fit_part(seen.fit), disk_note(seen.room), facts(pairs, "ts-facts--grid"), few, told])
 
 
-def time_words(seen: Forecast) -> Text:
+def time_words(time: Time | None) -> Text:
     """The time, and between what it lies."""
-    if seen.seconds is None or seen.range is None:
-        return about(seen.seconds)
-    return small(about(seen.seconds), between(*seen.range))
+    if time is None or time.seconds is None or time.range is None:
+        return about(None)
+    return small(about(time.seconds), between(*time.range))
 
 
-def disk_words(found: Disk, tuner: str) -> Markup:
-    """The most that it takes, and of what."""
-    kept = "adapter" if tuner == "lora" else "model"
-    parts = [(found.fetched, "base model"), (found.trained, kept), (found.checkpoints, "checkpoints")]
-    words = ", ".join(f"{name} {file_size(size)}" for size, name in parts if size)
-    return small(f"up to {file_size(found.total)}", words)
+def beside_words(time: Time) -> Markup:
+    """How much of the time goes to checks and answers, and how many they are."""
+    found = time.checking
+    many = count(found.read, "check") + (f", {count(found.answered, 'example')} answered" if found.answered else "")
+    return small(about(time.beside) if time.seconds is not None else "unknown", many)
+
+
+def disk_words(room: Room) -> Markup:
+    """What is written at the fullest moment, and of it what a run that is cut off goes on from."""
+    most = f"{file_size(room.written.checkpoints)} of it {count(room.written.most, 'checkpoint')}"
+    return small(f"{file_size(room.written.total)} of {file_size(room.free)}", most)
+
+
+def disk_note(room: Room | None) -> Markup:
+    """A word where the disk is too small."""
+    if room is None or room.fits_whole:
+        return NOTHING
+    written = room.written
+    if room.fits:
+        title = f"No room for all checkpoints: {file_size(written.total)} of {file_size(room.free)}"
+        text = "Those that do not fit are left out: a run that is cut off loses more."
+        return note("warn", title, f"{text} Free {file_size(written.total - room.free)} for all of them.")
+    title = f"The disk is too small: {file_size(written.needed)} of {file_size(room.free)}"
+    text = "The base model and what is learnt do" if written.fetched else "What is learnt does"
+    return note("bad", title, f"{text} not fit. Free {file_size(written.needed - room.free)}.")
 
 
 def steps_words(planned: Plan) -> Markup:

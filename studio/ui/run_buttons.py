@@ -27,6 +27,7 @@ from studio.ui.fields import told
 from studio.ui.frame import QUIET
 from studio.ui.going import go_to
 from studio.ui.line_view import Line
+from studio.ui.live import config_of
 from studio.ui.markup import NOTHING, cardhead, facts, html, muted
 from studio.ui.notices import note_of, with_note
 from studio.ui.units import file_size
@@ -52,6 +53,7 @@ class RunButtons:
             self.mended = gr.Button("Retry", variant="primary", size="md", visible=False)
             self.again = gr.Button("Retry", size="md", visible=False)
             self.stop = gr.Button("Stop", size="md", visible=False)
+            self.stop_best = gr.Button("Stop and keep the best", size="md", visible=False)
             self.earlier = gr.Button("Move up", size="md", visible=False)
             self.later = gr.Button("Move down", size="md", visible=False)
             self.hold = gr.Button("Hold", size="md", visible=False)
@@ -63,13 +65,14 @@ class RunButtons:
             html(muted(SURE))
             self.gone = gr.Button("Delete for good", variant="stop", size="md")
             self.keep = gr.Button("Keep it", size="md")
-        moves = [self.stop, self.earlier, self.later, self.hold, self.release]
+        moves = [self.stop, self.stop_best, self.earlier, self.later, self.hold, self.release]
         self.places: list[Any] = [self.mended, self.again, *moves, self.better, self.delete]
 
     @staticmethod
-    def drawn(run: Run, line: Line, alarms: Sequence[str] = ()) -> list[Any]:
+    def drawn(run: Run, line: Line, alarms: Sequence[str] = (), best: int = 0) -> list[Any]:
         """Which buttons stand there, in the order of `places`. `alarms` are the kinds of what the curves say.
 
+        `best` is the step of the best check, where a later one was worse; else 0.
         What failed is retried first of all; what was stopped can be tried, so Retry stands behind that.
         """
         change, waits, ended = change_of(run, alarms), run.state in WAITING, run.state in ENDED
@@ -79,6 +82,7 @@ class RunButtons:
             gr.update(visible=change is not None and failed, value=words),
             gr.update(visible=failed),
             gr.update(visible=not ended and run.state != "stopping"),
+            gr.update(visible=has_better(run, best), value=f"Stop and keep the best (step {best:,})"),
             gr.update(visible=waits and place not in (None, 1)),
             gr.update(visible=waits and place not in (None, len(line.waiting))),
             gr.update(visible=waits and not run.held),
@@ -94,6 +98,7 @@ class RunButtons:
         """
         acts: list[tuple[gr.Button, Do]] = [
             (self.stop, stop_run),
+            (self.stop_best, lambda s, o, r: stop_run(s, o, r, keep_best=True)),
             (self.earlier, lambda s, o, r: move_run(s, o, r, -1)),
             (self.later, lambda s, o, r: move_run(s, o, r, 1)),
             (self.hold, lambda s, o, r: hold_run(s, o, r, True)),
@@ -134,6 +139,12 @@ class DiskCard:
     def wire(self, services: Services, boxes: Boxes, said: gr.HTML) -> Any:
         """What the button does. Gives the event after which the page is drawn anew."""
         return self.clean.click(acted(services, clean_checkpoints), boxes.run, said, **QUIET)
+
+
+def has_better(run: Run, best: int) -> bool:
+    """Whether a run that trains has left its best check behind it, and stopping would keep the last weights."""
+    keeps_it = config_of(run).training.load_best_model_at_end
+    return run.state == "running" and 0 < best < run.step and not keeps_it
 
 
 def change_of(run: Run, alarms: Sequence[str] = ()) -> Change | None:

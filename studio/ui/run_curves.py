@@ -27,6 +27,12 @@ def best_eval(evals: Series) -> tuple[int, float] | None:
     return int(step), value
 
 
+def left_behind(evals: Series) -> int:
+    """The step of the best check where a later one was worse; 0 where the last check is the best, or none was made."""
+    best = best_eval(evals)
+    return best[0] if best and best[0] < evals[-1][0] else 0
+
+
 def charts(series: dict[str, Series], end: float) -> tuple[Markup, Markup]:
     """The loss; and the small charts, those of the machine folded. `end` is the last step, 0 where it is over."""
     if not any(finite(series[name]) for name in SMALL_METRICS):
@@ -43,8 +49,7 @@ def pairs(drawn: Iterable[Markup]) -> Markup:
 def loss(series: dict[str, Series], end: float) -> Markup:
     """Training and held out, with the best step where it is past."""
     trained, evals = series["loss"], series["eval_loss"]
-    best = best_eval(evals)
-    flag = best[0] if best and len(evals) > 2 and best[0] < evals[-1][0] else 0
+    flag = left_behind(evals) if len(evals) > 2 else 0
     lines = [
         Line("", trained, "s1 raw"),
         Line("Training", smooth(trained, reach(trained)), "s1"),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from studio.core.states import KEEP_BEST
 from studio.core.stores.runs import Event, Run
 from studio.core.stores.series import Series
 from studio.ui import live
@@ -43,6 +44,8 @@ def run_links(run: Run, has_adapter: bool, has_log: bool) -> Markup:
         found.append(link_button("Train further", f"/new?continue={key}", plain=True))
     if has_adapter and run.state in ("succeeded", "stopped"):
         found.append(link_button("Download adapter", f"/download/adapter/{key}", plain=True))
+    if run.started_at is not None:
+        found.append(link_button("Compare with…", f"/compare?a={key}", plain=True))
     if has_log:
         found.append(link_button("Download log", f"/download/log/{key}", plain=True))
     return Markup('<div class="ts-buttons" style="display:flex">{}</div>').format(join(found))
@@ -117,7 +120,8 @@ def outcome(run: Run, has_adapter: bool) -> Markup:
             kept = "Its adapter is ready to try." if has_adapter else "It left no adapter."
             return note("good" if has_adapter else "plain", run.problem or "Stopped by you.", run.remedy or kept)
         case "stopping":
-            return note("plain", "Stopping", "It ends after the batch it is working on. What it has learnt is kept.")
+            kept = "The weights of its best check are" if run.reason == KEEP_BEST else "What it has learnt is"
+            return note("plain", "Stopping", f"It ends after the batch it is working on. {kept} kept.")
         case "failed":
             remedy = run.remedy or "Look at the last lines of the log, then duplicate the run and try again."
             return note("bad", run.problem or "It ended without a word of why.", remedy)

@@ -26,7 +26,7 @@ def measure(names: list[str], work: Path, starter: Path) -> list[dict[str, Any]]
     for run in RUNS:
         if not names or any(name in run.name for name in names):
             found.append(one(run, folders[run.model], work))
-            sys.stderr.write(line(found[-1]) + "\n")
+            sys.stderr.write(line(found[-1]) + "\n" + json.dumps(found[-1]) + "\n")
     return found
 
 

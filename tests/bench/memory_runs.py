@@ -12,7 +12,7 @@ from typing import Any
 from studio.core.config import parse_config
 from studio.core.estimate.memory import Load, memory
 from studio.core.estimate.terms import Shape
-from studio.core.microbatches import CHECK_TOKENS, most_tokens, token_budget
+from studio.core.microbatches import BLOCKS_UP_TO, CHECK_TOKENS, most_tokens, token_budget
 
 STEPS = 3
 EXAMPLES, HELD_OUT = 24, 4
@@ -79,6 +79,7 @@ def config_of(run: Run) -> Any:
 
 def forecast(run: Run, folder: Path) -> dict[str, Any]:
     """Bytes by part, before anything is loaded."""
+    from worker.dry_run import Plan
     from worker.dry_run.counting import count
 
     config, budget = config_of(run), token_budget(0, "cpu", "float32")
@@ -87,10 +88,11 @@ def forecast(run: Run, folder: Path) -> dict[str, Any]:
     check = Shape(min(HELD_OUT, CHECK_TOKENS // run.length), run.length, 0)
     check = Shape(check.rows, check.width, learnt * check.rows)
     began = time.perf_counter()
-    counted = count(folder, config, config.base.dtype, accumulates=run.examples > rows)
+    plan = Plan(config.base.dtype, accumulates=run.examples > rows, long=width > BLOCKS_UP_TO)
+    counted = count(folder, config, plan)
     took = time.perf_counter() - began
     blocks = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
-    found = memory(config, config.base.dtype, counted, blocks, Load(Shape(rows, width, learnt * rows), check))
+    found = memory(config, config.base.dtype, counted, blocks, Load((Shape(rows, width, learnt * rows),), check))
     return {**found.__dict__, "total": found.total, "dry_run_seconds": round(took, 2)}
 
 

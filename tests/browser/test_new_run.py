@@ -208,3 +208,17 @@ def test_the_page_fits_a_phone_in_the_dark(tiny: Studio, open_page: Open) -> Non
     page = ready(open_page(f"{tiny.url}/new", width=390, dark=True))
     page.get_by_text("Every setting").click()
     assert fits(page, 390)
+
+
+def test_what_this_run_is_taught_follows_the_form(tiny: Studio, open_page: Open, tmp_path: Path) -> None:
+    version = add_orders(tiny.services, tmp_path)
+    page = ready(open_page(f"{tiny.url}/new?dataset={version.dataset_id}"))
+    page.get_by_role("button", name="What this run is taught").click()
+    drawer = page.locator(".ts-drawer", has_text="What this run is taught")
+    expect(drawer.get_by_text("Example 1 of 36, the model's own template")).to_be_visible()
+    expect(drawer.get_by_text("<|im_start|>").first).to_be_visible()
+    page.get_by_role("button", name="Every setting").click()
+    page.get_by_label("Longest example").fill("16")
+    expect(drawer.get_by_text("cut here")).to_be_visible()
+    drawer.get_by_role("button", name="Next").click()
+    expect(drawer.get_by_text("Example 2 of 36")).to_be_visible()

@@ -121,3 +121,14 @@ def test_a_hostile_name_is_shown_as_it_was_typed(server: Studio, open_page: Open
     page = open_page(address(server, HOSTILE), width=390, dark=True)
     expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_run_whose_best_check_lies_behind_is_stopped_with_it_in_one_click(server: Studio, open_page: Open) -> None:
+    wish = Wish("past its best", "running", 100, 120, 60, overfits=True)
+    run = make(server.services, wish, add_dataset(server.services, "p.jsonl"))
+    page = open_page(f"{server.url}/run?id={run.id}")
+    page.get_by_role("button", name="Stop and keep the best (step 48)").click()
+    expect(page.get_by_text("The weights of its best check are kept.").first).to_be_visible()
+    now = server.services.runs.get(run.id, LOCAL_USER)
+    assert (now.state, now.reason) == ("stopping", "keep_best")
+    server.services.runs.move(now, "stopped", server.services.runs.events(run.id, LOCAL_USER)[0])

@@ -43,3 +43,14 @@ def test_the_list_becomes_cards_on_a_phone(server: Studio, open_page: Open) -> N
     page = open_page(f"{server.url}/runs", width=390)
     expect(page.locator(".ts-runs tbody tr").first).to_contain_text("support-tone")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_two_runs_are_compared_in_three_clicks_and_on_a_phone_too(server: Studio, open_page: Open) -> None:
+    page = open_page(f"{server.url}/runs", width=390)
+    page.get_by_role("link", name="Compare two").click()
+    expect(page.get_by_role("img", name="Loss by step")).to_be_visible()
+    page.get_by_label("Run B").click()
+    page.get_by_role("option", name="faq-bot (succeeded").click()
+    expect(page.locator(".ts-numbers", has_text="Best held-out loss")).to_contain_text("B faq-bot")
+    expect(page.get_by_role("heading", name="What was set differently")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -46,7 +46,7 @@ def shown(data: Path, model: Path, count: int) -> tuple[list[Any], int]:
     pairs, refused = [], 0
     for index in range(count):
         try:
-            found = seen.preview(data, model, index, LONGEST)
+            found = seen.preview(data, model, index, {"max_length": LONGEST})
         except Refused:
             refused += 1
             continue
@@ -111,19 +111,19 @@ def test_the_child_shows_what_its_function_gives(settings: Settings, datasets: d
     for shape, index in (("openai_chat", 2), ("preference", 1), ("text", 0)):
         request = {"data": str(datasets[shape]), "model": str(model), "index": index, "max_length": LONGEST}
         found = ask({"do": "preview", **request}, settings)
-        assert found == json.loads(json.dumps(seen.preview(datasets[shape], model, index, LONGEST)))
+        assert found == json.loads(json.dumps(seen.preview(datasets[shape], model, index, {"max_length": LONGEST})))
 
 
 def test_a_rejected_answer_is_shown_beside_the_preferred_one(datasets: dict[str, Path], tmp_path: Path) -> None:
     model = make_family(tmp_path / "chatml", "chatml")
-    found = seen.preview(datasets["preference"], model, 0, LONGEST)
+    found = seen.preview(datasets["preference"], model, 0, {"max_length": LONGEST})
     rejected = "".join(token["text"] for turn in found["rejected"] for token in turn["tokens"])
     assert "No" in rejected and "Ho" not in rejected and "Hi" not in rejected
 
 
 def test_what_is_cut_is_shown_behind_the_cut(datasets: dict[str, Path], tmp_path: Path) -> None:
     model = make_family(tmp_path / "chatml", "chatml")
-    found = seen.preview(datasets["text"], model, 0, 6)
+    found = seen.preview(datasets["text"], model, 0, {"max_length": 6})
     tokens = [token for turn in found["turns"] for token in turn["tokens"]]
     assert (found["tokens"], found["cut"]) == (6, len(tokens) - 6)
     assert [bool(token.get("cut")) for token in tokens] == [False] * 6 + [True] * (len(tokens) - 6)

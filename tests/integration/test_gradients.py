@@ -113,7 +113,7 @@ def test_trls_own_path_takes_the_same_step(make: Make, tiny: Path) -> None:
 def test_the_fast_parts_are_in_place_and_a_whole_step_with_them_is_the_naive_one(make: Make, tiny: Path) -> None:
     tuner = make()
     assert isinstance(tuner, FastTuner)
-    assert tuner.quick == {"lora": 14, "norm": 5, "mlp": 2, "attention": 2}
+    assert tuner.quick == {"lora": 14, "norm": 5, "mlp": 2, "attention": 2, "packed": 0}
     agree(one_step(tuner), naive_step(tuner, tiny))
 
 

@@ -17,6 +17,7 @@ from studio.core.tokenizer import load_chat
 from tests.integration.tiny import make_tiny_model
 from tests.integration.trainer_jobs import Recorder, chats, job, write_data
 from worker.bits import bits_config, read_base
+from worker.trainer import callbacks
 from worker.trainer.attach import trained
 from worker.trainer.job import Job, TrainingFailed
 from worker.trainer.load import load
@@ -133,6 +134,36 @@ def test_training_ends_early_where_checks_get_no_better_and_the_best_weights_are
     assert any(title.startswith(f"The weights of step {best} are kept") for title in told)
     tuned = with_adapter(read_base(tiny, torch.float32, "cpu"), tmp_path / "run/adapter")
     assert loss_of(tuned, work) == pytest.approx(checks[best], rel=1e-4) == pytest.approx(result["tuned"]["loss"])
+
+
+@pytest.mark.parametrize("keeps_best", [True, False])
+def test_a_stop_publishes_the_best_check_only_where_that_was_asked(
+    keeps_best: bool, tiny: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Impatient(Recorder):
+        """Stops as soon as the best check lies behind."""
+
+        def stop_wanted(self) -> bool:
+            checks = self.series("eval_loss")
+            return len(checks) > 2 and min(checks, key=checks.__getitem__) not in (0, max(checks))
+
+        def best_wanted(self) -> bool:
+            return keeps_best
+
+    monkeypatch.setattr(callbacks, "LOOK_SECONDS", 0.0)
+    recorder = Impatient()
+    training = {**QUICK, "num_train_epochs": 40, "learning_rate": 0.05, "eval_steps": 2, "eval_share": 0.3}
+    work = job(tiny, data, tmp_path / "run", training=training)
+    result = train(work, recorder)
+    checks = recorder.series("eval_loss")
+    best = min(checks, key=checks.__getitem__)
+    assert result["stopped"] and best < result["steps"]
+    tuned = with_adapter(read_base(tiny, torch.float32, "cpu"), tmp_path / "run/adapter")
+    if keeps_best:
+        assert result["best_step"] == best and result["tuned"]["loss"] == pytest.approx(checks[best])
+        assert loss_of(tuned, work) == pytest.approx(checks[best], rel=1e-4)
+    else:
+        assert result["best_step"] is None and loss_of(tuned, work) != pytest.approx(checks[best], rel=1e-4)
 
 
 def test_a_run_continues_from_an_adapter_with_the_very_same_weights(tiny: Path, data: Path, tmp_path: Path) -> None:

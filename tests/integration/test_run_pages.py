@@ -21,7 +21,7 @@ from studio.pages import home, run, runs
 from studio.ui import home_view, line_view, live, run_curves, run_facts, run_view
 from studio.ui.markup import Markup
 from studio.ui.notices import fresh_notice, note_of, with_note
-from studio.ui.run_buttons import DiskCard
+from studio.ui.run_buttons import DiskCard, has_better
 from studio.ui.samples_view import samples_card
 from tests.browser.seed import HOSTILE, Wish, add_dataset, make, seed
 
@@ -232,6 +232,17 @@ def test_an_overfitting_run_says_so_and_offers_to_keep_the_best_once_it_has_ende
         assert ("Retry with the best kept" in words) is (state == "succeeded")
         told = [event.kind for event in services.runs.events(one.id, LOCAL_USER)]
         assert told.count("alarm:overfitting") == 1
+
+
+def test_stop_and_keep_the_best_is_offered_while_the_best_check_lies_behind(services: Services) -> None:
+    one = curve_run(services, "behind", "running")
+    seen = run.look(services, LOCAL_USER, one.id)
+    offered = [part for part in run.drawn(seen) if "Stop and keep the best (step 48)" in str(part)]
+    assert [part["visible"] for part in offered] == [True]
+    keeps_it = {"training": {"load_best_model_at_end": True}}
+    for other, best in ((one, 100), (one, 0), (dataclasses.replace(one, config=keeps_it), 48),
+                        (dataclasses.replace(one, state="stopping"), 48)):  # fmt: skip
+        assert not has_better(other, best)
 
 
 def test_a_run_that_diverged_does_not_say_it_twice(services: Services, seeded: dict[str, Run]) -> None:

@@ -13,7 +13,7 @@ from studio.core.errors import Conflict, NotFound
 from studio.core.failpoints import VARIABLE
 from studio.core.services import Services
 from studio.core.settings import Settings
-from studio.core.stores.claims import claim_run
+from studio.core.stores.claims import Claimed, ClaimLost, claim_run
 from studio.core.stores.runs import Run
 from studio.core.stores.users import LOCAL_USER
 from studio.core.use_cases import storage
@@ -125,6 +125,31 @@ def test_a_folder_without_a_row_is_swept_once_it_is_old(services: Services) -> N
         os.utime(folder, (past, past))
     storage.finish_removals(services.artifacts, services.tombstones)
     assert not orphan.exists() and kept.exists()
+
+
+def test_stop_and_keep_the_best_is_a_wish_in_the_row_of_a_run_that_trains(services: Services) -> None:
+    run = add_run(services)
+    with pytest.raises(Conflict, match="does not train just now"):
+        stop_run(services, LOCAL_USER, run.id, keep_best=True)
+    claim = claim_run(services.db, run.id, WORKER)
+    assert claim is not None
+    claimed = Claimed(services.db, run.id, claim)
+    claimed.move("running", "Training")
+    assert not claimed.best_wanted()
+    asked = stop_run(services, LOCAL_USER, run.id, keep_best=True)
+    assert asked.state == "stopping" and claimed.stop_wanted() and claimed.best_wanted()
+    assert "best check" in services.runs.events(run.id, LOCAL_USER)[0].detail
+    with pytest.raises(ClaimLost):
+        Claimed(services.db, run.id, claim + 1).best_wanted()
+
+
+def test_a_plain_stop_wishes_for_no_best(services: Services) -> None:
+    run = add_run(services)
+    claim = claim_run(services.db, run.id, WORKER)
+    assert claim is not None
+    stop_run(services, LOCAL_USER, run.id)
+    claimed = Claimed(services.db, run.id, claim)
+    assert claimed.stop_wanted() and not claimed.best_wanted()
 
 
 def test_what_does_not_wait_is_neither_held_nor_moved(services: Services, ended: Run) -> None:

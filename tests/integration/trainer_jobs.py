@@ -27,7 +27,7 @@ class Recorder:
         self.kept: dict[str, Any] = {}
         self.resumed_at: list[int] = []
         self.saved: list[int] = []
-        self.looks, self.stop_at = 0, stop_at
+        self.looks, self.stop_at, self.keep_best = 0, stop_at, False
 
     def move(self, to: str, title: str, detail: str = "") -> None:
         self.moves.append(to)
@@ -60,6 +60,9 @@ class Recorder:
     def stop_wanted(self) -> bool:
         self.looks += 1
         return bool(self.stop_at) and self.looks >= self.stop_at
+
+    def best_wanted(self) -> bool:
+        return self.keep_best
 
     def series(self, name: str) -> dict[int, float]:
         """One metric by step."""

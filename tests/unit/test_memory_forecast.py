@@ -3,7 +3,6 @@
 import pytest
 
 from studio.core.config import RunConfig, parse_config
-from studio.core.estimate.disk import disk
 from studio.core.estimate.fitting import candidates, nearest
 from studio.core.estimate.memory import Load, least, memory
 from studio.core.estimate.terms import PASSES, Counted, Shape, Terms, Weights, counted_of
@@ -24,12 +23,14 @@ def config(**groups: dict[str, object]) -> RunConfig:
 
 def test_what_is_saved_grows_with_blocks_and_tokens() -> None:
     whole = counted(saved=SAVED, body=SAVED, head=SAVED)
-    found = [memory(config(), "float32", whole, blocks, Load(Shape(2, 50, 10), None), False).saved for blocks in (4, 8)]
+    found = [
+        memory(config(), "float32", whole, blocks, Load((Shape(2, 50, 10),), None), False).saved for blocks in (4, 8)
+    ]
     assert found == [4 * 100 * 100, 8 * 100 * 100]
 
 
 def test_four_bits_shrink_only_what_can_be_packed() -> None:
-    load = Load(Shape(1, 8, 8), None)
+    load = Load((Shape(1, 8, 8),), None)
     whole, packed = (
         memory(config(base={"quantization": kind}), "bfloat16", counted(), 4, load, False).weights
         for kind in ("none", "nf4")
@@ -39,21 +40,14 @@ def test_four_bits_shrink_only_what_can_be_packed() -> None:
 
 
 def test_the_optimizer_keeps_masters_of_a_bfloat16_adapter_alone() -> None:
-    load = Load(Shape(1, 8, 8), None)
+    load = Load((Shape(1, 8, 8),), None)
     found = {dtype: memory(config(), dtype, counted(), 4, load, False).optimizer for dtype in ("float32", "bfloat16")}
     assert found == {"float32": 8 * 400, "bfloat16": 12 * 400}
 
 
-def test_the_disk_holds_what_is_trained_and_every_checkpoint_that_can_stand_there() -> None:
-    bf16 = disk(config(), "bfloat16", WEIGHTS, 4, 2)
-    assert (bf16.trained, bf16.checkpoints) == (2 * 400, 3 * (2 + 8 + 4) * 400)
-    best = disk(config(training={"load_best_model_at_end": True, "optim": "sgd"}), "float32", WEIGHTS, 4, 2)
-    assert (best.trained, best.checkpoints) == (4 * 400, 4 * (4 + 4) * 400)
-
-
 def test_a_check_on_many_examples_can_be_the_highest_moment() -> None:
     checks = counted(saved=SAVED, body=SAVED, check_body=Terms((0.0, 1e6, 0.0, 0.0, 0.0, 0.0), (0.0,) * 3))
-    found = memory(config(), "float32", checks, 2, Load(Shape(1, 8, 8), Shape(16, 8, 8)), False)
+    found = memory(config(), "float32", checks, 2, Load((Shape(1, 8, 8),), Shape(16, 8, 8)), False)
     assert (found.saved, found.scratch) == (0, 128 * 10**6)
 
 
@@ -66,7 +60,7 @@ def test_what_was_counted_comes_back_from_the_records_and_an_older_count_does_no
 def test_the_range_before_a_dry_run_holds_the_weights_and_has_an_upper_end_above_the_lower() -> None:
     build = Build(layers=30, hidden_size=576, intermediate_size=1536, vocab_size=49152, tied=True,
                   shapes={"q_proj": (576, 576), "up_proj": (1536, 576)})  # fmt: skip
-    low, high = least(config(), "bfloat16", build, Load(Shape(4, 256, 512), None))
+    low, high = least(config(), "bfloat16", build, Load((Shape(4, 256, 512),), None))
     assert 2 * (49152 * 576 + 30 * (576 * 576 + 1536 * 576)) < low < high
 
 

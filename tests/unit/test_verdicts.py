@@ -155,6 +155,8 @@ def test_every_signal_of_a_crash_is_told_from_a_kill(name: str) -> None:
 def test_a_result_of_a_stop_is_never_success() -> None:
     assert judge(seen(state="stopping", exit_code=10, result={"stopped": True})).state == "stopped"
     assert judge(seen(state="finalizing", exit_code=10, result={"stopped": True})).state != "succeeded"
+    best = judge(seen(state="stopping", exit_code=10, result={"stopped": True, "best_step": 40}))
+    assert best.problem == "Stopped by you. The weights of its best check, at step 40, are kept."
 
 
 @given(

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ from studio.core.lineage import die_with_parent
 
 IDLE_SECONDS = 300.0
 NICE = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the run will go: its number format, whether a step has several micro-batches, the kind of its device.
+
+    `long`: some micro-batches are wider than `BLOCKS_UP_TO`, from where on a processor attends otherwise.
+    """
+
+    dtype: str
+    accumulates: bool = False
+    kind: str = "cpu"
+    long: bool = False
 
 
 def main() -> int:
@@ -37,7 +51,8 @@ def answer(request: dict[str, Any], count: Any) -> dict[str, Any]:
     """`{"counted": ...}` or `{"problem": ...}`; a model that can not be drawn is no fault of the process."""
     try:
         config = parse_config(request["config"])
-        found = count(Path(request["folder"]), config, request["dtype"], bool(request["accumulates"]))
+        plan = Plan(request["dtype"], bool(request["accumulates"]), request["kind"], bool(request["long"]))
+        found = count(Path(request["folder"]), config, plan)
         return {"counted": found.as_json()}
     except StudioError as error:
         return {"problem": error.problem}

@@ -9,38 +9,59 @@ import numpy
 import torch
 
 from studio.core.config import RunConfig
-from studio.core.estimate.terms import PASSES, Counted, Shape, Terms, Weights, block_of, dot, once_of
+from studio.core.estimate.terms import LONG, PASSES, Counted, Shape, Terms, Weights, block_of, dot, once_of
+from studio.core.microbatches import BLOCKS_UP_TO
+from worker.dry_run import Plan
 from worker.dry_run.ledger import Ledger, Saved, as_on_processor
 from worker.dry_run.model import Sketch, sketch
 from worker.trainer.attach import causal_of
-from worker.trainer.head import CHUNK
+from worker.trainer.head import chunk_of
 from worker.trainer.loss import score
-
-# Chosen so that each term can be told from the others; the widths are small enough to be quick on a processor too.
-ONE = (
-    Shape(1, 64, 32), Shape(4, 64, 32), Shape(1, 256, 32), Shape(4, 256, CHUNK), Shape(4, 512, 2 * CHUNK),
-    Shape(4, 512, 3 * CHUNK),
-)  # fmt: skip
-TWO = ONE[:3]
 
 Found = dict[str, int]
 
 
-def count(folder: Path, config: RunConfig, dtype: str, accumulates: bool) -> Counted:
-    """Coefficients for the model of `folder` under `config`. With `accumulates` a step has several micro-batches."""
-    one, two = (sketch(folder, config, dtype, blocks) for blocks in (1, 2))
-    of_one = [one_step(one, shape, accumulates) for shape in ONE]
-    of_two = [one_step(two, shape, accumulates) for shape in TWO]
-    terms = {name: fit([found[name] for found in of_one], [found[name] for found in of_two]) for name in PASSES}
-    return Counted(weights_of(one, two), terms, CHUNK, accumulates)
+def count(folder: Path, config: RunConfig, plan: Plan) -> Counted:
+    """Coefficients for the model of `folder` under `config`, on the device and with the micro-batches of `plan`."""
+    chunk = chunk_of(plan.kind)
+    one, two = (sketch(folder, config, plan.dtype, blocks, plan.kind) for blocks in (1, 2))
+    terms: dict[str, Terms] = {}
+    for prefix, (narrow, wide) in shapes(chunk, plan.long).items():
+        of_one = [(shape, one_step(one, shape, plan.accumulates)) for shape in (*narrow, *wide)]
+        of_two = [(shape, one_step(two, shape, plan.accumulates)) for shape in narrow]
+        for name in PASSES:
+            one_block, two_blocks = ([(shape, found[name]) for shape, found in counts] for counts in (of_one, of_two))
+            terms[prefix + name] = fit(one_block, two_blocks, chunk)
+    return Counted(weights_of(one, two), terms, chunk, plan.accumulates)
 
 
-def fit(of_one: Sequence[int], of_two: Sequence[int]) -> Terms:
-    """The terms that give these bytes at the shapes `ONE` and `TWO`: the difference of the two is one block."""
-    more = [two - one for two, one in zip(of_two, of_one[: len(TWO)], strict=True)]
-    block = _solve([block_of(shape) for shape in TWO], more)
-    rest = [bytes_ - dot(block, block_of(shape)) for shape, bytes_ in zip(ONE, of_one, strict=True)]
-    return Terms(_solve([once_of(shape, CHUNK) for shape in ONE], rest), block)
+def shapes(chunk: int, long: bool) -> dict[str, tuple[list[Shape], list[Shape]]]:
+    """Chosen so that each term can be told from the others; small enough to be quick on a processor too.
+
+    By prefix of the terms' names: those that tell what a block takes, and more that tell the rest. Widths are whole
+    blocks of `attention`.
+    """
+    found = {"": (128, 384, chunk, 2 * chunk)}
+    if long:
+        found[LONG] = (BLOCKS_UP_TO + 128, BLOCKS_UP_TO + 512, BLOCKS_UP_TO + 256, BLOCKS_UP_TO + 512)
+    return {
+        prefix: (
+            [Shape(1, low, 32), Shape(4, low, 32), Shape(1, high, 32)],
+            [Shape(4, wide, chunk), Shape(4, wider, 2 * chunk), Shape(4, wider, 3 * chunk)],
+        )
+        for prefix, (low, high, wide, wider) in found.items()
+    }
+
+
+Bytes = Sequence[tuple[Shape, int]]
+
+
+def fit(of_one: Bytes, of_two: Bytes, chunk: int) -> Terms:
+    """The terms that give these bytes, of one block and, for the first shapes, of two: the difference is a block."""
+    more = [two - one for (_, two), (_, one) in zip(of_two, of_one[: len(of_two)], strict=True)]
+    block = _solve([block_of(shape) for shape, _ in of_two], more)
+    rest = [found - dot(block, block_of(shape)) for shape, found in of_one]
+    return Terms(_solve([once_of(shape, chunk) for shape, _ in of_one], rest), block)
 
 
 def _solve(rows: Sequence[Sequence[float]], values: Sequence[float]) -> tuple[float, ...]:
@@ -57,12 +78,12 @@ def one_step(drawn: Sketch, shape: Shape, accumulates: bool = False) -> Found:
     model.zero_grad(set_to_none=True)
     if accumulates:
         with as_on_processor(), Ledger(drawn.standing):
-            score(model, batch_of(Shape(1, 8, 4), device)).loss.backward()
+            score(model, batch_of(Shape(1, 8, 4), device), drawn.kind).loss.backward()
     ledger, saved = Ledger([*drawn.standing, *_tensors(batch)]), Saved(drawn.standing)
     ledger.live = ledger.most = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
     with as_on_processor(), ledger, halfway(model, ledger) as body:
         with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
-            found = score(model, batch)
+            found = score(model, batch, drawn.kind)
         head, kept = ledger.most, saved.bytes
         ledger.begin()
         (found.loss / shape.learnt).backward()
@@ -76,7 +97,7 @@ def _check(drawn: Sketch, batch: dict[str, Any]) -> Found:
     ledger = Ledger([*drawn.standing, *_tensors(batch)])
     drawn.model.eval()
     with as_on_processor(), ledger, torch.no_grad(), halfway(drawn.model, ledger) as body:
-        score(drawn.model, batch)
+        score(drawn.model, batch, drawn.kind)
     drawn.model.train()
     return {"check_body": body[0], "check_head": ledger.most}
 

@@ -21,12 +21,13 @@ from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.runs import Run, RunStore
 from worker.trainer import lifeline
 from worker.trainer.failures import bug, explain, leave
-from worker.trainer.job import Job, StopAsked, Yielded
+from worker.trainer.job import Job, Shelf, StopAsked, Yielded
 from worker.trainer.waiting import wait_for_run
 from worker.verdicts import EXIT_CLAIM_LOST, EXIT_DONE, EXIT_FAILED, EXIT_NO_ROOM, EXIT_STOPPED, EXIT_YIELDED
 
 log = logging.getLogger("tunesmith.trainer")
 asked_to_yield = threading.Event()
+CUDA_MEMORY = "expandable_segments:True"  # micro-batches of many widths would else leave holes between their blocks
 
 
 def main(run_id: str) -> int:
@@ -92,6 +93,7 @@ def _work(run: Run, claimed: Claimed, settings: Settings, dataset_sha256: str, c
         checkpoint_seconds=config.training.checkpoint_seconds or settings.checkpoint_seconds,
         continue_folder=artifacts.adapter_dir(config.adapter.continue_from) if config.adapter.continue_from else None,
         machine=measured(settings.data_dir),
+        shelf=Shelf(artifacts.tokenised_dir(), run.dataset_version_id, settings.tokenised_bytes),
     )
     return train(job, claimed, asked_to_yield.is_set)
 
@@ -129,6 +131,7 @@ def _before_torch() -> None:
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", CUDA_MEMORY)
 
 
 def _log_to_stdout() -> None:

@@ -7,6 +7,7 @@ from transformers import TrainingArguments
 from trl import DPOConfig, KTOConfig, SFTConfig
 
 from studio.core.config import TrainingConfig
+from studio.core.estimate.checks import check_every as every
 from worker.trainer.job import Job
 from worker.trainer.load import Loaded
 from worker.trainer.orpo import ORPOConfig
@@ -33,8 +34,6 @@ OURS = {
 }
 # What a schedule is told beside its name: transformers' polynomial one else ends above a small learning rate.
 SCHEDULES = {"polynomial": {"lr_end": 0.0}}
-CHECKS = 10
-MOST_CHECK_SHARE = 0.1  # of the work of a run; a check reads forward only, training does about three times that
 
 
 def arguments(job: Job, loaded: Loaded, data: Prepared) -> SFTConfig:
@@ -106,15 +105,8 @@ def steps_of(job: Job, examples: int) -> int:
 
 
 def check_every(job: Job, data: Prepared) -> int:
-    """Steps between two checks on the held-out examples; 0 for none.
-
-    Where the person sets none: ten checks a run, fewer where they would cost more than a tenth of the work.
-    """
+    """Steps between two checks on the held-out examples; 0 for none."""
     if not len(data.held_out):
         return 0
-    if job.config.training.eval_steps:
-        return job.config.training.eval_steps
-    steps = steps_of(job, len(data.train))
-    work = 3 * data.train.tokens * steps * examples_per_step(job.config.training) / max(1, len(data.train))
-    checks = max(1, min(CHECKS, int(MOST_CHECK_SHARE * work / max(1, data.held_out.tokens))))
-    return max(1, math.ceil(steps / checks))
+    train, held = data.train, data.held_out
+    return every(job.config.training, steps_of(job, len(train)), len(train), train.tokens, held.tokens)

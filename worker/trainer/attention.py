@@ -6,17 +6,17 @@ A block of rows meets only the columns before its end, so half of the square is 
 are rows of one product: keys and values are never repeated.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+
+from studio.core.microbatches import BLOCKS_UP_TO
 
 NAME = "tunesmith"
 BLOCK = 128  # rows of a head in one product
-KEEP = 512  # up to this many tokens the shares are kept for the backward; beyond, they are computed again
-MOST = 1024  # beyond, torch's own attention is as fast
 
 
 class CausalAttention(torch.autograd.Function):
@@ -36,8 +36,7 @@ class CausalAttention(torch.autograd.Function):
             shares = _shares(rows, key[:, :end], end - start)
             mixed = torch.bmm(shares, value[:, :end])
             out[:, start:end] = mixed.view(batch, groups, -1, end - start, width).permute(0, 3, 1, 2, 4)
-            if length <= KEEP:
-                kept.append(shares)
+            kept.append(shares)
         ctx.save_for_backward(query, key, value, *kept)
         ctx.scale = scale
         return out.view(batch, length, heads, width)
@@ -55,7 +54,7 @@ class CausalAttention(torch.autograd.Function):
         for number, start in enumerate(range(0, length, BLOCK)):
             end = min(start + BLOCK, length)
             rows, d_rows = _rows(query, groups, start, end).mul(ctx.scale), _rows(d_out, groups, start, end)
-            shares = kept[number] if kept else _shares(rows, key[:, :end], end - start)
+            shares = kept[number]
             d_value[:, :end] += torch.bmm(shares.transpose(1, 2), d_rows)
             d_shares = torch.bmm(d_rows, value[:, :end].transpose(1, 2))
             d_scores = torch._softmax_backward_data(d_shares, shares, -1, shares.dtype)
@@ -84,27 +83,32 @@ def attend(
     module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any, **rest: Any
 ) -> tuple[torch.Tensor, None]:
     """As transformers calls its attentions. All but plain causal training goes to torch's own."""
-    causal = rest.get("is_causal")
-    causal = getattr(module, "is_causal", True) if causal is None else causal
-    odd = any(rest.get(name) is not None for name in ("softcap", "s_aux", "position_bias", "cache"))
-    if causal and mask is None and not odd and not rest.get("dropout") and _fits(query, key, value):
+    if is_plain(module, mask, rest) and _fits(query, key, value):
         return CausalAttention.apply(query, key, value, rest.get("scaling") or query.shape[-1] ** -0.5), None
     found: tuple[torch.Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, **rest)
     return found
 
 
+def is_plain(module: torch.nn.Module, mask: Any, rest: Mapping[str, Any]) -> bool:
+    """Whether attention is causal and nothing else is asked of it."""
+    causal = rest.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    odd = any(rest.get(name) is not None for name in ("softcap", "s_aux", "position_bias", "cache"))
+    return bool(causal) and mask is None and not odd and not rest.get("dropout")
+
+
 def _fits(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
     """Whether these are trained, whole, and short enough."""
     length = query.shape[2]
-    trained = torch.is_grad_enabled() and query.requires_grad and query.device.type == "cpu"
-    return trained and 1 < length <= MOST and length == key.shape[2] and query.shape[-1] == value.shape[-1]
+    trained = torch.is_grad_enabled() and query.requires_grad and not query.is_cuda
+    return trained and 1 < length <= BLOCKS_UP_TO and length == key.shape[2] and query.shape[-1] == value.shape[-1]
 
 
-def install(model: Any) -> bool:
-    """Let `model` attend this way where it now attends torch's; gives whether it does."""
+def install(model: Any, name: str, attention: Callable[..., Any], mask: Callable[..., Any]) -> bool:
+    """Let `model` attend by `attention`, known as `name`, where it attends by torch's; gives whether it does now."""
     if model.config._attn_implementation != "sdpa" or not getattr(model, "_supports_attention_backend", False):
         return False
-    AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    model.set_attn_implementation(NAME)
+    AttentionInterface.register(name, attention)
+    AttentionMaskInterface.register(name, mask)
+    model.set_attn_implementation(name)
     return True

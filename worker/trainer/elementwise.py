@@ -62,6 +62,22 @@ class SwiGlu(torch.autograd.Function):
         return torch.ops.aten.silu_backward(grads[0] * up, gate), grads[0] * act
 
 
+class SwiGluAgain(torch.autograd.Function):
+    """As `SwiGlu`, with silu(gate) computed again: for accelerators, where a third of what is kept is worth more."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        """One product."""
+        ctx.save_for_backward(gate, up)
+        return functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As that of `SwiGlu`."""
+        gate, up = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(grads[0] * up, gate), functional.silu(gate).mul_(grads[0])
+
+
 class Rotate(torch.autograd.Function):
     """(x (b, heads, n, d), cos, sin (b, 1, n, d)) -> x turned by its place. Keeps cos and sin, not x."""
 

@@ -9,15 +9,22 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-CHUNK = 256  # learnt positions whose logits stand in memory at once: 50 MB in float32 at 49,152 words
+# Learnt positions whose logits stand in memory at once: 50 MB in float32 at 49,152 words. An accelerator wants larger
+# products.
+CHUNKS = {"cpu": 256, "cuda": 1024}
+
+
+def chunk_of(device_kind: str) -> int:
+    """Positions at once on a kind of device."""
+    return CHUNKS.get(device_kind, CHUNKS["cpu"])
 
 
 class HeadLoss(torch.autograd.Function):
-    """(hidden (n, d), weight (words, d), targets (n)) -> (summed loss in float32, right guesses)."""
+    """(hidden (n, d), weight (words, d), targets (n), chunk) -> (summed loss in float32, right guesses)."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, chunk: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss and, where they are wanted, the gradients of `hidden` and of a head that is trained too."""
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
@@ -25,8 +32,8 @@ class HeadLoss(torch.autograd.Function):
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if wants_weight else None
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         correct = torch.zeros((), dtype=torch.long, device=hidden.device)
-        for start in range(0, len(targets), CHUNK):
-            part, wanted = hidden[start : start + CHUNK], targets[start : start + CHUNK]
+        for start in range(0, len(targets), chunk):
+            part, wanted = hidden[start : start + chunk], targets[start : start + chunk]
             logits = part @ weight.T
             top, chosen = logits.amax(-1), logits.gather(1, wanted[:, None])[:, 0]
             correct += (chosen >= top).sum()  # argmax would take longer than all else here
@@ -38,7 +45,7 @@ class HeadLoss(torch.autograd.Function):
                 share.scatter_add_(1, wanted[:, None], torch.full_like(share[:, :1], -1.0))
                 share = share.to(hidden.dtype)
                 if d_hidden is not None:
-                    torch.mm(share, weight, out=d_hidden[start : start + CHUNK])
+                    torch.mm(share, weight, out=d_hidden[start : start + chunk])
                 if d_weight is not None:
                     d_weight += share.T @ part
         ctx.save_for_backward(d_hidden, None if d_weight is None else d_weight.to(weight.dtype))
@@ -46,20 +53,23 @@ class HeadLoss(torch.autograd.Function):
         return loss, correct
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
         """What forward wrote down, times the loss's own gradient."""
         scale, (d_hidden, d_weight) = grads[0], ctx.saved_tensors
         return (
             None if d_hidden is None else d_hidden * scale.to(d_hidden.dtype),
             None if d_weight is None else d_weight * scale.to(d_weight.dtype),
             None,
+            None,
         )
 
 
-def head_loss(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def head_loss(
+    head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, chunk: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Summed loss and right guesses of `hidden` (n, d). A head that is more than a matrix takes its own forward."""
     if type(head) is torch.nn.Linear and getattr(head, "bias", None) is None:
-        loss, correct = HeadLoss.apply(hidden, head.weight, targets)
+        loss, correct = HeadLoss.apply(hidden, head.weight, targets, chunk)
         return loss, correct
     logits = head(hidden)
     right = (logits.detach().argmax(-1) == targets).sum()

@@ -11,11 +11,29 @@ from studio.core.stores.series import Sample
 
 
 @dataclass(frozen=True)
+class Shelf:
+    """Where tokenised examples of one dataset's version are kept: `home/<version>/<key>/`.
+
+    Those of all versions together take at most so many bytes; what was not read for the longest time goes first.
+    """
+
+    home: Path
+    version: str
+    most: int
+
+    @property
+    def folder(self) -> Path:
+        """Those of this version."""
+        return self.home / self.version
+
+
+@dataclass(frozen=True)
 class Job:
     """One attempt's work. `run_dir` gets `adapter/` and `result.json`; `model_source` is hub, wheel or local.
 
     `continue_folder` holds the adapter that is trained further.
-    `machine` is what a worker measured of this machine; empty where it did not.
+    `machine` is what a worker measured of this machine; empty where it did not. `shelf` is where tokenised examples are
+    kept for later attempts; None: nowhere.
     """
 
     run_id: str
@@ -33,6 +51,7 @@ class Job:
     checkpoint_seconds: float = 300.0
     continue_folder: Path | None = None
     machine: dict[str, Any] = field(default_factory=dict)
+    shelf: Shelf | None = None
     extra_spec: dict[str, Any] = field(default_factory=dict)
 
 
@@ -68,6 +87,9 @@ class Reporter(Protocol):
 
     def stop_wanted(self) -> bool:
         """Whether the person asked to stop."""
+
+    def best_wanted(self) -> bool:
+        """Whether the person asked to stop and to keep the best check's weights, not the last."""
 
 
 class TrainingFailed(StudioError):

@@ -5,6 +5,7 @@ no token sees what stands behind it.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,8 @@ from torch.nn import functional
 from studio.core.microbatches import CHECK_TOKENS, micro_batches
 from worker.trainer.attach import causal_of
 from worker.trainer.batches import padded
-from worker.trainer.head import head_loss
+from worker.trainer.head import chunk_of, head_loss
+from worker.trainer.rows import packed_rows, reads_packed
 
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 
@@ -37,13 +39,20 @@ def has_plain_head(model: PeftModel) -> bool:
     return not scaled and not hasattr(config, "output_router_logits")
 
 
-def score(model: PeftModel, batch: dict[str, Any]) -> Score:
-    """Score a batch as `worker.trainer.batches` makes it. Needs `has_plain_head`."""
+def score(model: PeftModel, batch: dict[str, Any], kind: str = "") -> Score:
+    """Score a batch as `worker.trainer.batches` makes it, as on a device of `kind`. Needs `has_plain_head`."""
     causal = causal_of(model)
-    hidden = causal.base_model(**_read(causal, batch), use_cache=False).last_hidden_state
+    with _reading(causal, batch):
+        hidden = causal.base_model(**_read(causal, batch), use_cache=False).last_hidden_state
     chosen = hidden.flatten(0, 1).index_select(0, batch["where"])
-    loss, correct = head_loss(causal.get_output_embeddings(), chosen, batch["targets"])
+    loss, correct = head_loss(
+        causal.get_output_embeddings(), chosen, batch["targets"], chunk_of(kind or chosen.device.type)
+    )
     return Score(loss, correct, batch["learnt"])
+
+
+def _reading(causal: Any, batch: dict[str, Any]) -> AbstractContextManager[None]:
+    return packed_rows() if "packed_ids" in batch and reads_packed(causal) else nullcontext()
 
 
 def _read(causal: Any, batch: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +60,7 @@ def _read(causal: Any, batch: dict[str, Any]) -> dict[str, Any]:
     if "packed_ids" not in batch:
         return {"input_ids": batch["input_ids"]}
     given = {"input_ids": batch["packed_ids"], "position_ids": batch["packed_places"]}
-    if "flash" not in str(causal.config._attn_implementation):
+    if "flash" not in str(causal.config._attn_implementation) and not reads_packed(causal):
         return given  # transformers makes a mask of the places
     starts, longest = batch["starts"], batch["longest"]
     return given | {"cu_seq_lens_q": starts, "cu_seq_lens_k": starts, "max_length_q": longest, "max_length_k": longest}

@@ -23,12 +23,12 @@ from worker.trainer.job import Job, Reporter, StopAsked, TrainingFailed, Yielded
 from worker.trainer.load import load
 from worker.trainer.loss import held_out_loss
 from worker.trainer.peak import peak_bytes, used
-from worker.trainer.prepare import prepare
 from worker.trainer.publish import Proof, publish, snapshot
 from worker.trainer.samples import Sampler, chosen
 from worker.trainer.saving import Kept, Resume, Saver
 from worker.trainer.spec import spec_of
 from worker.trainer.template_match import check_template
+from worker.trainer.tokenised import tokenised
 from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk, Tuner
 from worker.trainer.vocabulary import settle, text_rules
@@ -89,7 +89,7 @@ class Attempt:
         if self.job.continue_folder is not None:
             check_template(self.job.continue_folder, self.chat)
         with Timed(self.seconds, "prepare"):
-            self.data = prepare(self.job.data_parquet, self.chat, within(self.job, self.chat), self.job.config.method)
+            self.data = tokenised(self.job, self.chat, within(self.job, self.chat))
         self.tell_data()
         self.look()
         kept = self.resume.kept if self.resume else None
@@ -209,8 +209,7 @@ class Attempt:
             raise TrainingFailed("nothing_learnt", "Training ended before its first step.", "Take more epochs.")
         if not self.stopped:
             self.leave_loop()
-        wants_best = self.job.config.training.load_best_model_at_end
-        self.best_step = self.tuner.publish_best() if wants_best and self.tuner is not None else None
+        self.best_step = self.tuner.publish_best() if self.wants_best() and self.tuner is not None else None
         if self.best_step and self.best_step != self.steps and self.tuner is not None:
             self.tuned_loss = self.tuner.kept.best
         with Timed(self.seconds, "publish"):
@@ -223,6 +222,10 @@ class Attempt:
         result = self.result()
         write_json(self.job.run_dir / "result.json", result)
         return result
+
+    def wants_best(self) -> bool:
+        """Whether the best check's weights are to be published: the config says so, or the person who stopped it."""
+        return self.job.config.training.load_best_model_at_end or (self.stopped and self.reporter.best_wanted())
 
     def leave_loop(self) -> None:
         """Say that the adapter is being written; a stop that was asked meanwhile is heard."""

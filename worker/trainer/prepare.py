@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -25,7 +25,10 @@ Pair = tuple[Example, list[Any]]  # an example and its sides: what is learnt of 
 
 @dataclass(frozen=True)
 class Part:
-    """One split, tokenised: rows of `input_ids`, `labels`, `length`, and the examples that they came from."""
+    """One split, tokenised: rows of `input_ids`, `labels`, `length`.
+
+    `examples` are those that they came from where somebody asks for them again: the held-out ones.
+    """
 
     data: Dataset
     examples: list[Example]
@@ -43,7 +46,7 @@ class Part:
 
     def __len__(self) -> int:
         """How many examples."""
-        return len(self.examples)
+        return len(self.data)
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,9 @@ def prepare(parquet: Path, chat: Chat, training: TrainingConfig, method: MethodC
         _explain_nothing(counts)
     refusal = counts.refusal.problem if counts.refusal else ""
     of = _judged if method.name == "kto" else _part
+    train = replace(of(parts[0], training), examples=[])
     return Prepared(
-        of(parts[0], training), of(parts[1], training), counts.cut, counts.left_out, counts.too_long,
+        train, of(parts[1], training), counts.cut, counts.left_out, counts.too_long,
         counts.refused, refusal, frozenset(counts.stops),
     )  # fmt: skip
 

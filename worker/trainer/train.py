@@ -12,10 +12,12 @@ from transformers import TrainerControl
 from trl import SFTTrainer
 
 from studio.core.learnt import IGNORED
+from worker.trainer.attach import causal_of
 from worker.trainer.batches import StepCollator
 from worker.trainer.loss import has_plain_head, score
 from worker.trainer.memory import Room, can_fail
 from worker.trainer.quick import quicken
+from worker.trainer.rows import reads_packed
 from worker.trainer.tuner import Tuner
 
 
@@ -42,13 +44,13 @@ class FastTuner(Tuner, SFTTrainer):
         super().__init__(data_collator=collator, **rest)
         self._plain = has_plain_head(self.model)
         self.quick = quicken(self.model) if self._quickens() else {}
+        collator.spares_padding = reads_packed(causal_of(self.model))
         self._room = Room(collator, self._meter, self._saver, self._watch)
         self._probes = can_fail(self.args.device.type)
 
     def _quickens(self) -> bool:
-        """On a processor; a compiled model fuses by itself."""
-        compiled = any(getattr(part, "_compiled_call_impl", None) is not None for part in self.model.modules())
-        return not compiled and self.args.device.type == "cpu"
+        """A compiled model fuses by itself."""
+        return not any(getattr(part, "_compiled_call_impl", None) is not None for part in self.model.modules())
 
     def get_batch_samples(self, *given: Any) -> Any:
         """The next step's examples; how long they were waited for is told."""

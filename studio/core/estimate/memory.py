@@ -52,9 +52,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Load:
-    """What a run reads at once: the largest micro-batch of a step, and the largest one of a check (None: no check)."""
+    """What a run reads at once: the largest micro-batches of a step, and the largest of a check (None: no check)."""
 
-    step: Shape
+    steps: tuple[Shape, ...]
     check: Shape | None
 
 
@@ -73,11 +73,12 @@ def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: L
         logits=0,
         scratch=0,
     )
+    learning = replace(beside, gradients=size * trained)
     moments = [
         replace(beside, optimizer=0, scratch=unpacked),
         _checking(counted, load, beside, unpacked),
-        _stepping(counted, blocks, load.step, replace(beside, gradients=size * trained), unpacked),
-        replace(beside, gradients=size * trained, scratch=4 * trained if masters else 0),
+        *(_stepping(counted, blocks, shape, learning, unpacked) for shape in load.steps),
+        replace(learning, scratch=4 * trained if masters else 0),
     ]
     highest = max(moments, key=lambda moment: moment.total)
     return _with_process(highest, dtype) if processor else highest
@@ -142,5 +143,6 @@ def least(config: RunConfig, dtype: str, build: Build, load: Load) -> tuple[int,
     # numbers that a token leaves behind in a block, counted in blocks of several families
     token = size * (15 * build.hidden_size + 8 * build.intermediate_size)
     kept = build.layers if config.training.activation_checkpointing == "none" else 2
-    moving = load.step.tokens * token * kept + min(load.step.learnt, 1024) * build.vocab_size * 12
+    step = load.steps[0]
+    moving = step.tokens * token * kept + min(step.learnt, 1024) * build.vocab_size * 12
     return low + moving // 3, low + 2 * moving

@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from studio.core.microbatches import BLOCKS_UP_TO
+
+LONG = "long "
 PASSES = ("saved", "body", "head", "backward", "check_body", "check_head")
-VERSION = 1
+VERSION = 2
 """Rises when the dry run counts differently: what was kept before is counted anew."""
 
 
@@ -76,7 +79,8 @@ class Counted:
 
     `body` is the forward pass through the blocks, `head` from there to the loss; `check_*` the same without gradients,
     as on held-out examples. With `accumulates` gradients stand in memory from the beginning. `chunk`: learnt positions
-    whose logits stand there at once.
+    whose logits stand there at once. Names that begin with `LONG` hold beyond `BLOCKS_UP_TO` tokens, where they were
+    counted apart.
     """
 
     weights: Weights
@@ -87,6 +91,8 @@ class Counted:
 
     def most(self, name: str, shape: Shape, blocks: int) -> int:
         """The bytes of one of `PASSES` for a micro-batch in a model of so many blocks."""
+        if shape.width > BLOCKS_UP_TO:
+            name = LONG + name if LONG + name in self.terms else name
         return self.terms[name].at(shape, blocks, self.chunk)
 
     def as_json(self) -> dict[str, Any]:

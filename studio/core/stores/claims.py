@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from studio.core.db import Database
 from studio.core.errors import Conflict
-from studio.core.states import MOVES, State
+from studio.core.states import KEEP_BEST, MOVES, State
 from studio.core.stores.runs import Event, add_event
 from studio.core.stores.series import Sample
 from studio.core.tables import metrics, run_events, runs, samples
@@ -158,12 +158,20 @@ class Claimed:
 
     def stop_wanted(self) -> bool:
         """Whether the person asked to stop."""
-        query = select(runs.c.state).where(runs.c.id == self._run_id, runs.c.claim == self._claim)
+        return self._now()[0] == "stopping"
+
+    def best_wanted(self) -> bool:
+        """Whether the person asked to stop and to keep the best check's weights."""
+        return self._now() == ("stopping", KEEP_BEST)
+
+    def _now(self) -> tuple[str, str | None]:
+        """State and reason of the row. Raises `ClaimLost` where it carries another claim."""
+        query = select(runs.c.state, runs.c.reason).where(runs.c.id == self._run_id, runs.c.claim == self._claim)
         with self._db.read() as connection:
-            state = connection.execute(query).scalar_one_or_none()
-        if state is None:
+            row = connection.execute(query).one_or_none()
+        if row is None:
             raise ClaimLost("This attempt no longer owns the run.")
-        return bool(state == "stopping")
+        return row.state, row.reason
 
     def _check(self, connection: Connection) -> str:
         """The owner, where the row still carries the claim."""

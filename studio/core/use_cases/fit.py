@@ -2,18 +2,17 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
 
-from studio.core.checkpoints import KEPT
 from studio.core.config import RunConfig
-from studio.core.estimate.disk import Disk, disk
 from studio.core.estimate.fitting import Change, nearest
 from studio.core.estimate.memory import Load, Memory, least, memory
 from studio.core.estimate.terms import VERSION, Counted, Shape, counted_of
-from studio.core.microbatches import CHECK_TOKENS, most_tokens, splits, token_budget
+from studio.core.microbatches import BLOCKS_UP_TO, CHECK_TOKENS, most_tokens, splits, token_budget
 from studio.core.models import ModelFacts
 from studio.core.services import Services
 from studio.core.use_cases.experience import Experience, experience
@@ -38,7 +37,6 @@ class Fit:
     """The verdict. `found` is None while a dry run is not done: then it lies between `low` and `high`, in bytes.
 
     `plain` is what was forecast before earlier runs corrected it; `problem` says why nothing could be counted.
-    `disk` is what the run takes there, None until a dry run is done.
     """
 
     machine: Machine
@@ -49,7 +47,6 @@ class Fit:
     experience: Experience
     problem: str = ""
     plain: Memory | None = None
-    disk: Disk | None = None
 
     @property
     def needed(self) -> int:
@@ -73,17 +70,21 @@ def fit(services: Services, owner: str, config: RunConfig, facts: ModelFacts, co
     if machine is None or not facts.layers:
         return None
     known = experience(services, owner, machine.kind)
-    load = load_of(config, counts, machine)
+    room = machine.free - machine.kept
     problem = ""
 
     def of(other: RunConfig) -> Memory | None:
         nonlocal problem
-        other_load = load_of(other, counts, machine)
-        counted, words = coefficients(services, other, facts, machine, accumulates(other, other_load))
-        problem = problem or words
-        if counted is None:
-            return None
-        return memory(other, machine.dtype, counted, facts.layers, other_load, machine.kind == "cpu")
+        found: Memory | None = None
+        for load in loads_of(other, counts, machine):
+            counted, words = coefficients(services, other, facts, machine, load)
+            problem = problem or words
+            if counted is None:
+                return None
+            found = memory(other, machine.dtype, counted, facts.layers, load, machine.kind == "cpu")
+            if known.corrected(found).total <= room:
+                break
+        return found
 
     def total(other: RunConfig) -> int | None:
         seen = of(other)
@@ -91,23 +92,11 @@ def fit(services: Services, owner: str, config: RunConfig, facts: ModelFacts, co
 
     plain = of(config)
     found = known.corrected(plain) if plain else None
-    low, high = least(config, machine.dtype, facts, load)
-    room, change = machine.free - machine.kept, None
+    low, high = least(config, machine.dtype, facts, next(loads_of(config, counts, machine)))
+    change = None
     if found is not None and found.total > room:
         change = nearest(config, room, total, longest(counts, config))
-    stored = disk_of(services, config, facts, machine, load)
-    return Fit(machine, found, low, high, change, known, "" if found else problem, plain, stored)
-
-
-def disk_of(services: Services, config: RunConfig, facts: ModelFacts, machine: Machine, load: Load) -> Disk | None:
-    """What the run takes on the disk, as far as a dry run is there."""
-    counted, _ = coefficients(services, config, facts, machine, accumulates(config, load))
-    if counted is None:
-        return None
-    found = disk(config, machine.dtype, counted.weights, facts.layers, KEPT)
-    tokenizer = facts.ref.folder / "tokenizer.json" if facts.ref.folder else None
-    beside = tokenizer.stat().st_size if tokenizer and tokenizer.is_file() else 0
-    return replace(found, trained=found.trained + beside, fetched=facts.bytes_to_fetch)
+    return Fit(machine, found, low, high, change, known, "" if found else problem, plain)
 
 
 def machine_of(services: Services, config: RunConfig) -> Machine | None:
@@ -131,20 +120,32 @@ def longest(counts: dict[str, Any], config: RunConfig) -> int:
     return max(1, min(int(counts.get("longest") or 1), config.training.max_length, counts.get("context") or 10**9))
 
 
-def load_of(config: RunConfig, counts: dict[str, Any], machine: Machine) -> Load:
-    """The largest micro-batch that can come, and the largest one of a check."""
+def loads_of(config: RunConfig, counts: dict[str, Any], machine: Machine) -> Iterator[Load]:
+    """What the run may read at once: on an accelerator the trainer halves the studio's own choice until it fits."""
+    training = config.training
+    budget = token_budget(training.micro_batch_tokens, machine.kind, machine.dtype)
+    yield load_of(config, counts, budget)
+    halves = machine.kind != "cpu" and splits(config) and not training.micro_batch_tokens
+    while halves and budget // 2 >= longest(counts, config):
+        budget //= 2
+        yield load_of(config, counts, budget)
+
+
+def load_of(config: RunConfig, counts: dict[str, Any], budget: int) -> Load:
+    """The largest micro-batch that can come within `budget` tokens, and the largest one of a check."""
     training, most = config.training, longest(counts, config)
     step = training.per_device_train_batch_size * training.gradient_accumulation_steps
     if splits(config):
-        rows, width = fullest(
-            counts, most, step, token_budget(training.micro_batch_tokens, machine.kind, machine.dtype)
-        )
+        rows, width = fullest(counts, most, step, budget)
     else:
         rows, width = sides(config) * training.per_device_train_batch_size, most
     share = min(1.0, counts.get("train_learnt", 0) / max(1, counts.get("train_tokens", 1)) * 1.2)
     held = int(counts.get("held_out") or 0)
     check = Shape(max(1, min(held, CHECK_TOKENS // most)), most, 0) if held else None
-    return Load(_learning(Shape(rows, width, 0), share), _learning(check, share) if check else None)
+    steps = [Shape(rows, width, 0)]
+    if width > BLOCKS_UP_TO and rows * width <= budget:  # shorter ones, which keep more a token
+        steps.append(Shape(max(1, min(step, budget // BLOCKS_UP_TO)), BLOCKS_UP_TO, 0))
+    return Load(tuple(_learning(one, share) for one in steps), _learning(check, share) if check else None)
 
 
 def sides(config: RunConfig) -> int:
@@ -169,14 +170,14 @@ def accumulates(config: RunConfig, load: Load) -> bool:
     """Whether a step has more than one micro-batch."""
     training = config.training
     step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    return step * sides(config) > load.step.rows
+    return step * sides(config) > load.steps[0].rows
 
 
 def coefficients(
-    services: Services, config: RunConfig, facts: ModelFacts, machine: Machine, several: bool
+    services: Services, config: RunConfig, facts: ModelFacts, machine: Machine, load: Load
 ) -> tuple[Counted | None, str]:
     """What a dry run counted, or None and, where it can not be counted, why. Asks for it where nobody did."""
-    request = request_of(config, facts, machine.dtype, several)
+    request = request_of(config, facts, machine, load)
     key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     row = services.measurements.get(key)
     if row is not None and row.counted is not None:
@@ -186,7 +187,7 @@ def coefficients(
     return None, (row.problem or "") if row is not None else ""
 
 
-def request_of(config: RunConfig, facts: ModelFacts, dtype: str, several: bool) -> dict[str, Any]:
+def request_of(config: RunConfig, facts: ModelFacts, machine: Machine, load: Load) -> dict[str, Any]:
     """All that the count depends on, and nothing else: the rest of the config is at its defaults."""
     adapter = config.adapter
     kept: dict[str, Any] = {"tuner": adapter.tuner}
@@ -195,13 +196,17 @@ def request_of(config: RunConfig, facts: ModelFacts, dtype: str, several: bool) 
             name: getattr(adapter, name) for name in ("r", "target_modules", "use_dora", "modules_to_save", "bias")
         }
         kept["lora_dropout"] = adapter.lora_dropout and 0.1
-    training = {name: getattr(config.training, name) for name in ("activation_checkpointing", "checkpoint_layers")}
+    names = ("activation_checkpointing", "checkpoint_layers", "torch_compile")
+    training = {name: getattr(config.training, name) for name in names}
+    training["path"] = config.training.path if config.method.name == "sft" else "trl"
     base = {"repo": facts.ref.repo, "attn_implementation": config.base.attn_implementation}
     return {
         "config": {"base": base, "adapter": kept, "training": training},
         "revision": facts.ref.revision,
-        "dtype": dtype,
-        "accumulates": several,
+        "dtype": machine.dtype,
+        "kind": machine.kind,
+        "accumulates": accumulates(config, load),
+        "long": machine.kind == "cpu" and load.steps[0].width > BLOCKS_UP_TO,
         "version": VERSION,
     }
 
@@ -215,5 +220,4 @@ def told(found: Fit) -> dict[str, Any]:
         "bytes_uncorrected": found.plain.total if found.plain else None,
         "dtype": found.machine.dtype,
         "kind": found.machine.kind,
-        "disk": found.disk.total if found.disk else None,
     }

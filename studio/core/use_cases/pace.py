@@ -1,16 +1,18 @@
 """How fast this machine trains, and so how long a run takes: from its finished runs, else from its matrix speed."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from studio.core.artifacts import read_json
 from studio.core.config import RunConfig
 from studio.core.estimate import Plan, plan, seconds, tokens_per_second
+from studio.core.estimate.checks import Checking, Pace, checking, seconds_beside
+from studio.core.estimate.memory import SIZE
 from studio.core.models import ModelFacts
 from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
-from studio.core.use_cases.fit import fit, told
+from studio.core.use_cases.counting import known_counts
+from studio.core.use_cases.fit import fit, machine_of, told
+from studio.core.use_cases.room import room_for
 
 MEASURED, EXPECTED = (0.85, 1.3), (0.7, 2.0)
 """How far a time from a run on this machine may be off, and one from the machine's matrix speed alone."""
@@ -18,27 +20,37 @@ MEASURED, EXPECTED = (0.85, 1.3), (0.7, 2.0)
 
 @dataclass(frozen=True)
 class Time:
-    """Seconds from Start to the end, and between which two they lie; None where nobody knows."""
+    """Seconds from Start to the end, and between which two they lie; None where nobody knows.
+
+    `beside` of them go to checks and answers: what is done there says `checking`.
+    """
 
     seconds: float | None
     range: tuple[float, float] | None
+    beside: float
+    checking: Checking
 
 
-def took(services: Services, owner: str, config: RunConfig, facts: ModelFacts, planned: Plan) -> Time:
-    """How long a run takes: its start, its steps, its checks on held-out examples."""
+def planned(config: RunConfig, counts: dict[str, Any]) -> Plan:
+    """Steps and tokens of a run, from what the sandbox counted."""
+    return plan(config.training, counts["train"], counts["held_out"], counts["train_tokens"])
+
+
+def took(services: Services, owner: str, config: RunConfig, facts: ModelFacts, counts: dict[str, Any]) -> Time:
+    """How long a run takes: its start, its steps, its checks on held-out examples, its answers."""
+    work = planned(config, counts)
+    checks = checking(config, work, counts)
     measured = measured_speed(services, owner, config)
-    known = seconds(planned.tokens, measured or expected_speed(services, config, facts))
-    if known is None:
-        return Time(None, None)
+    speed = measured or expected_speed(services, config, facts)
+    known = seconds(work.tokens, speed)
+    if known is None or not speed:
+        return Time(None, None, 0.0, checks)
+    machine = machine_of(services, config)
+    kind, size = (machine.kind, SIZE[machine.dtype]) if machine else ("cpu", 4)
+    beside = seconds_beside(config, checks, Pace(speed, kind, size * facts.parameters), known)
     low, high = MEASURED if measured else EXPECTED
-    return Time(known, (known * low, known * high))
-
-
-def known_counts(services: Services, config: RunConfig, dataset: DatasetVersion) -> dict[str, Any] | None:
-    """What the sandbox counted for this config, where it did already: the form asks it."""
-    kept: dict[str, Any] = read_json(services.artifacts.dataset_dir(dataset.id) / "counts.json") or {}
-    found: dict[str, Any] | None = kept.get(count_name(config))
-    return found
+    known += beside
+    return Time(known, (known * low, known * high), beside, checks)
 
 
 def said(
@@ -48,25 +60,20 @@ def said(
     counts = known_counts(services, config, dataset)
     if counts is None:
         return None
-    planned = plan(config.training, counts["train"], counts["held_out"], counts["train_tokens"])
-    takes = took(services, owner, config, facts, planned)
+    work = planned(config, counts)
+    takes = took(services, owner, config, facts, counts)
     fits = fit(services, owner, config, facts, counts)
+    room = room_for(services, config, facts, counts)
     return {
-        "steps": planned.steps,
-        "tokens": planned.tokens,
+        "steps": work.steps,
+        "tokens": work.tokens,
         "epoch_tokens": counts["train_tokens"],
         "seconds": takes.seconds,
         "range": takes.range,
+        "beside": takes.beside,
+        "disk": room.written.total if room else None,
         **(told(fits) if fits else {}),
     }
-
-
-def count_name(config: RunConfig) -> str:
-    """The name under which the counts of a dataset for a config are kept."""
-    training = config.training
-    split = training.eval_share, training.seed, config.method.name, config.method.learn
-    base = config.base.repo, config.base.revision, config.base.chat_template
-    return json.dumps([*base, training.max_length, training.overlong, *split])
 
 
 def measured_speed(services: Services, owner: str, config: RunConfig) -> float | None:

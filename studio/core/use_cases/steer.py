@@ -6,28 +6,37 @@ from typing import Any
 from studio.core.errors import Conflict
 from studio.core.remedies import changed
 from studio.core.services import Services
-from studio.core.states import ENDED
+from studio.core.states import ENDED, KEEP_BEST
 from studio.core.stores.runs import Event, Run
 from studio.core.use_cases import storage
 from studio.core.use_cases.submit import Order, submit
 
 
-def stop_run(services: Services, owner: str, run_id: str) -> Run:
-    """Ask the trainer to stop, or take a waiting run out of the line. Raises `Conflict` where it has ended."""
+def stop_run(services: Services, owner: str, run_id: str, keep_best: bool = False) -> Run:
+    """Ask the trainer to stop, or take a waiting run out of the line. Raises `Conflict` where it has ended.
+
+    With `keep_best` the weights of its best check become the adapter, not the last ones: only while it trains.
+    """
     for _ in range(3):  # the state may move on between the look and the write
         run = services.runs.get(run_id, owner)
         if run.state in ENDED:
             raise Conflict("This run has already ended.", "Nothing needs to be stopped.")
         if run.state == "stopping":
             return run
-        if run.is_live:
-            event = Event(time.time(), "stopping", "Stop asked", "It ends after the batch it is working on.")
-            moved = services.runs.move(run, "stopping", event)
-        else:
-            moved = _take_out(services, run)
+        if keep_best and run.state != "running":
+            raise Conflict("This run does not train just now.", "Stop it, or wait until it trains.")
+        moved = _ask_to_stop(services, run, keep_best) if run.is_live else _take_out(services, run)
         if moved:
             return services.runs.get(run_id, owner)
     raise Conflict("The run changed while it was being stopped.", "Try again.")
+
+
+def _ask_to_stop(services: Services, run: Run, keep_best: bool) -> bool:
+    """The wish, in the run's row: its trainer looks there."""
+    words = "It ends after the batch it is working on"
+    words += ", and the weights of its best check are kept." if keep_best else "."
+    event = Event(time.time(), "stopping", "Stop asked", words)
+    return services.runs.move(run, "stopping", event, reason=KEEP_BEST if keep_best else None)
 
 
 def _take_out(services: Services, run: Run) -> bool:

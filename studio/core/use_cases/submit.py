@@ -16,6 +16,7 @@ from studio.core.services import Services
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.stores.runs import NewRun, Run
 from studio.core.use_cases.continuing import here_faults
+from studio.core.use_cases.counting import learning_faults
 from studio.core.use_cases.model_check import check_model
 from studio.core.use_cases.pace import said
 
@@ -47,6 +48,7 @@ def submit(services: Services, owner: str, order: Order) -> Run:
     if faults or config is None or dataset is None or facts is None:
         raise Faults(faults)
     _after(services, owner, order, faults)
+    faults.extend(learning_faults(services, config, dataset))
     if faults:
         raise Faults(faults)
     forecast = said(services, owner, config, dataset, facts)

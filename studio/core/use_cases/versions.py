@@ -51,6 +51,7 @@ def undo(
         and services.datasets.take_back(version.id, owner)
     ):
         storage.remove(services.artifacts.dataset_dir(version.id))
+        shutil.rmtree(services.artifacts.tokenised_dir() / version.id, ignore_errors=True)
         return before
     return _next(services, version, wanted, on_progress)
 
