@@ -13,6 +13,7 @@ BUDGETS = {("cpu", "float32"): 1024, ("cpu", "bfloat16"): 1024, ("cuda", "float3
 # Up to this many tokens a processor attends in blocks and keeps what each token takes of each other one: fast, and
 # memory grows with the square. Beyond, by torch's own attention, which keeps nothing of it and is as fast there.
 BLOCKS_UP_TO = 768
+OPTIMIZED_AT_ONCE = 50_000_000  # trained numbers whose gradients stand in float32 at once
 CHECK_TOKENS = 4096  # of held-out examples at once, padding counted; more does not make a processor faster
 
 

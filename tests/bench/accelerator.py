@@ -1,8 +1,7 @@
 """`python -m tests.bench.accelerator --json [--only NAME]`: training on an accelerator, sequences of 4,096 tokens.
 
 Models of random weights in the shapes of Llama 3 8B and Qwen 2.5 0.5B, LoRA r = 16 on all linear layers over bfloat16
-and over NF4, by Tunesmith's path and by TRL's own (tuned: bfloat16, no activation checkpointing, which is on where it
-would not fit). Each contender is a process of its own. It prints tokens per second, the share of the matrix speed
+and over NF4, by Tunesmith's path and by TRL's own (tuned: bfloat16, no activation checkpointing). Each contender is a process of its own. It prints tokens per second, the share of the matrix speed
 measured in the same process (4N + 3A operations a token), the peak of memory, and what the forecast said of it.
 """
 
@@ -13,19 +12,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from studio.core.estimate.memory import Load, memory
 from studio.core.estimate.terms import Shape
 from studio.core.tokenizer import load_chat
-from tests.bench.memory_runs import Run, data
+from tests.bench.memory_runs import SHAPES, Run, data, make
 from tests.bench.training_child import Clock
-from tests.integration.tiny import make_tokenizer
 from tests.integration.trainer_jobs import Recorder, job
 from worker.dry_run import Plan
 from worker.dry_run.counting import count
@@ -42,56 +36,29 @@ from worker.trainer.trainers import build
 from worker.trainer.tuner import Desk
 
 LENGTH, STEPS, EXAMPLES = 4096, 6, 4
-SHAPES: dict[str, dict[str, Any]] = {
-    "8b": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
-           "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": False},
-    "0.5b": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
-             "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True},
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One row: a model, and the parts of the config that differ."""
-
-    name: str
-    model: str
-    base: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-
-
-NF4 = {"quantization": "nf4"}
-TRL: dict[str, Any] = {"path": "trl", "per_device_train_batch_size": 1, "gradient_accumulation_steps": EXAMPLES}
-CONTENDERS = (
-    Contender("0.5b lora", "0.5b"),
-    Contender("0.5b nf4", "0.5b", NF4),
-    Contender("0.5b lora trl", "0.5b", {}, {**TRL, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}),
-    Contender("8b lora", "8b", {}, {"micro_batch_tokens": LENGTH}),
-    Contender("8b nf4", "8b", NF4, {"micro_batch_tokens": 2 * LENGTH}),
-    Contender("8b lora trl", "8b", {}, TRL),
-    Contender("8b nf4 trl", "8b", NF4, TRL),
+NF4 = {"base": {"quantization": "nf4"}}
+TRL = {"path": "trl", "per_device_train_batch_size": 1, "gradient_accumulation_steps": EXAMPLES}
+PAIRS = {**TRL, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+RUNS = tuple(
+    Run(name, model, LENGTH, EXAMPLES, groups)
+    for name, model, groups in (
+        ("0.5b lora", "words", {}),
+        ("0.5b nf4", "words", NF4),
+        ("0.5b lora trl", "words", {"training": PAIRS}),
+        ("8b lora", "8b", {"training": {"micro_batch_tokens": LENGTH}}),
+        ("8b nf4", "8b", {**NF4, "training": {"micro_batch_tokens": 2 * LENGTH}}),
+        ("8b lora trl", "8b", {"training": TRL}),
+        ("8b nf4 trl", "8b", {**NF4, "training": TRL}),
+    )
 )
 
 
-def make(name: str, folder: Path) -> None:
-    """A model of random weights, drawn on the accelerator."""
-    tokenizer = make_tokenizer()
-    tokenizer.model_max_length = LENGTH
-    kind = Qwen2Config if name == "0.5b" else LlamaConfig
-    config = kind(**SHAPES[name], max_position_embeddings=LENGTH, eos_token_id=tokenizer.eos_token_id, dtype="bfloat16")
-    torch.manual_seed(0)
-    with torch.device("cuda"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.save_pretrained(folder, safe_serialization=True, max_shard_size="4GB")
-    tokenizer.save_pretrained(folder)
-
-
-def task_of(contender: Contender, folder: Path, out: Path) -> Job:
+def task_of(run: Run, folder: Path, out: Path) -> Job:
     """The run on its data, of which every example is cut to the same length."""
-    run = Run(contender.name, contender.model, LENGTH, EXAMPLES)
+    groups = {name: dict(values) for name, values in run.groups.items()}
     training = {"per_device_train_batch_size": EXAMPLES, "max_steps": STEPS, "max_length": LENGTH, "warmup_steps": 0,
-                "eval_steps": 1000, "logging_steps": 1} | contender.training  # fmt: skip
-    base = {"dtype": "bfloat16"} | contender.base
+                "eval_steps": 1000, "logging_steps": 1} | groups.get("training", {})  # fmt: skip
+    base = {"dtype": "bfloat16"} | groups.get("base", {})
     return job(folder, data(run, folder, out), out / "run", base=base, training=training)
 
 
@@ -106,9 +73,9 @@ def forecast(task: Job, budget: int) -> int:
     return memory(config, "bfloat16", counted, blocks, load, processor=False).total
 
 
-def one(contender: Contender, folder: Path, out: Path) -> dict[str, Any]:
+def one(run: Run, folder: Path, out: Path) -> dict[str, Any]:
     """The child: load, train some steps, say how it went."""
-    task = task_of(contender, folder, out)
+    task = task_of(run, folder, out)
     loaded = load(task)
     prepared = prepare(task.data_parquet, load_chat(folder), task.config.training)
     recorder, clock, meter = Recorder(), Clock(), Meter()
@@ -121,7 +88,7 @@ def one(contender: Contender, folder: Path, out: Path) -> dict[str, Any]:
     effort, learnt = work_of(loaded.model, [LENGTH]), round(prepared.train.learnt / len(prepared.train) * EXAMPLES)
     assert effort is not None
     found = {
-        "name": contender.name,
+        "name": run.name,
         "tokens_per_s": round(tokens / seconds, 1),
         "share": round(effort.share(tokens, learnt, seconds, loaded.speeds["bfloat16"]) or 0, 4),
         "matmul": loaded.speeds["bfloat16"],
@@ -147,28 +114,26 @@ def main() -> None:
     parser.add_argument("--one", help="for its own children")
     asked = parser.parse_args()
     if asked.make:
-        return make(asked.make, asked.work / asked.make)
+        return make(asked.make, asked.work / asked.make, LENGTH, "cuda")
     if asked.one:
-        contender = next(one for one in CONTENDERS if one.name == asked.one)
+        run = next(run for run in RUNS if run.name == asked.one)
         with tempfile.TemporaryDirectory() as folder:
-            print("\n" + json.dumps(one(contender, asked.work / contender.model, Path(folder))))
+            print("\n" + json.dumps(one(run, asked.work / run.model, Path(folder))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps([_child(contender, asked.work or Path(folder)) for contender in CONTENDERS
-                          if not asked.only or contender.name in asked.only]))  # fmt: skip
+        print(json.dumps([_child(run, asked.work or Path(folder)) for run in RUNS
+                          if not asked.only or run.name in asked.only]))  # fmt: skip
 
 
-def _child(contender: Contender, work: Path) -> dict[str, Any]:
+def _child(run: Run, work: Path) -> dict[str, Any]:
     call = [sys.executable, "-m", "tests.bench.accelerator", "--work", str(work)]
-    if not (work / contender.model).exists():
-        subprocess.run([*call, "--make", contender.model], check=True)
+    if not (work / run.model).exists():
+        subprocess.run([*call, "--make", run.model], check=True)
     environment = {**os.environ, "PYTORCH_ALLOC_CONF": CUDA_MEMORY}  # as a trainer sets it
-    done = subprocess.run(
-        [*call, "--one", contender.name], capture_output=True, text=True, check=False, env=environment
-    )
+    done = subprocess.run([*call, "--one", run.name], capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         sys.stderr.write(done.stderr[-1500:])
-        return {"name": contender.name, "problem": done.stderr.strip().splitlines()[-1:]}
+        return {"name": run.name, "problem": done.stderr.strip().splitlines()[-1:]}
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     sys.stderr.write(json.dumps(found) + "\n")
     return found

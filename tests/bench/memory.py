@@ -2,7 +2,7 @@
 
 Each run is a fresh process that goes through the trainer's own phases; measured is its VmHWM less the value it had
 before the model was loaded, as `result.json` holds it. The forecast is made before, by what the page asks: a dry run on
-the meta device, and arithmetic. `--fit` prints the constants of `studio.core.estimate.memory` that suit best.
+the meta device, and arithmetic. What was measured stands in README.md beside this file.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 
 from studio.core.machine import processor_name
 from tests.bench.memory_runs import RUNS, Run, models
-from worker.supervise import ALLOCATOR
+from worker.supervise import TRAINER
 
 
 def measure(names: list[str], work: Path, starter: Path) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def one(run: Run, folder: Path, work: Path) -> dict[str, Any]:
 
 def _child(step: str, run: Run, folder: Path, work: Path) -> dict[str, Any]:
     order = [sys.executable, "-m", "tests.bench.memory_runs", step, run.name, str(folder), str(work)]
-    environment = {"GLIBC_TUNABLES": ALLOCATOR, **os.environ}  # as the supervisor starts a trainer
+    environment = {**TRAINER, **os.environ}  # as the supervisor starts a trainer
     done = subprocess.run(order, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         sys.exit(f"{run.name}: {done.stderr[-2000:]}")

@@ -23,6 +23,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     # half a billion weights, of which the words take more than a quarter
     "words": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
               "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True},
+    # that of Llama 3 8B: for accelerators
+    "8b": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+           "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": False},
 }  # fmt: skip
 
 
@@ -145,19 +148,22 @@ def _asked(one: Any) -> int:
     return sum(label == -100 for label in one.labels)
 
 
-def make(name: str, folder: Path) -> None:
-    """A model of random weights in its shape, with a small tokenizer."""
+def make(name: str, folder: Path, context: int = 2048, device: str = "cpu") -> None:
+    """A model of random weights in its shape, drawn on `device`, with a small tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
     from tests.integration.tiny import make_tokenizer
 
     tokenizer = make_tokenizer()
-    tokenizer.model_max_length = 2048
+    tokenizer.model_max_length = context
     kind = Qwen2Config if name == "words" else LlamaConfig
-    config = kind(**SHAPES[name], max_position_embeddings=2048, eos_token_id=tokenizer.eos_token_id, dtype="bfloat16")
+    config = kind(
+        **SHAPES[name], max_position_embeddings=context, eos_token_id=tokenizer.eos_token_id, dtype="bfloat16"
+    )
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder, safe_serialization=True, max_shard_size="50GB")
     tokenizer.save_pretrained(folder)
 

@@ -20,7 +20,7 @@ from typing import Any
 from studio.core.machine import processor_name
 from studio.core.settings import Settings
 from studio.core.starter import fetch
-from worker.supervise import ALLOCATOR
+from worker.supervise import TRAINER
 
 CONTENDERS = ("stock_trl", "tuned_trl", "tunesmith")
 SHAPES = ("even", "ragged")
@@ -31,7 +31,7 @@ def child(contender: str, model: Path) -> dict[str, Any]:
     """What one process measured."""
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
     if contender == "tunesmith":  # as the supervisor starts a trainer
-        environment |= {"GLIBC_TUNABLES": ALLOCATOR, "GOMP_SPINCOUNT": "1000"}
+        environment |= {**TRAINER, "GOMP_SPINCOUNT": "1000"}
     command = [sys.executable, "-m", "tests.bench.training_child", contender, str(model)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     if done.returncode:

@@ -22,14 +22,13 @@ def close(found: torch.Tensor, wanted: torch.Tensor, within: float = 1e-5) -> bo
     return bool((found - wanted).float().norm() <= within * wanted.float().norm())
 
 
-def both_ways(part: Part, plain: Part, *given: torch.Tensor) -> None:
-    """The same output, and the same gradients of all that is given."""
+def agree(part: Part, plain: Part, *given: torch.Tensor) -> bool:
+    """Whether both give the same output, and the same gradients of all that is given."""
     torch.manual_seed(1)
     found, wanted = (
         _with_gradients(way, [tensor.clone().requires_grad_() for tensor in given]) for way in (part, plain)
     )
-    for one, other in zip(found, wanted, strict=True):
-        assert close(one, other)
+    return all(close(one, other) for one, other in zip(found, wanted, strict=True))
 
 
 def _with_gradients(way: Part, given: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -49,12 +48,12 @@ def test_attention_in_blocks_is_torchs(length: int) -> None:
             1, 2
         )
 
-    both_ways(lambda *given: CausalAttention.apply(*given, 8**-0.5), plain, query, key, value)
+    assert agree(lambda *given: CausalAttention.apply(*given, 8**-0.5), plain, query, key, value)
 
 
 def test_norm_is_the_models() -> None:
     weight = torch.rand(16)
-    both_ways(
+    assert agree(
         lambda x: RmsNorm.apply(x, weight, 1e-5),
         lambda x: x * (x.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * weight,
         torch.randn(9, 16),
@@ -63,7 +62,7 @@ def test_norm_is_the_models() -> None:
 
 @pytest.mark.parametrize("part", [SwiGlu, SwiGluAgain])
 def test_both_gates_are_the_models(part: Any) -> None:
-    both_ways(part.apply, lambda gate, up: functional.silu(gate) * up, torch.randn(9, 16), torch.randn(9, 16))
+    assert agree(part.apply, lambda gate, up: functional.silu(gate) * up, torch.randn(9, 16), torch.randn(9, 16))
 
 
 def test_rotation_is_the_models() -> None:
@@ -73,13 +72,13 @@ def test_rotation_is_the_models() -> None:
     def plain(x: torch.Tensor) -> torch.Tensor:
         return x * cos + torch.cat([-x[..., 4:], x[..., :4]], -1) * sin
 
-    both_ways(lambda x: Rotate.apply(x, cos, sin), plain, torch.randn(2, 3, 5, 8))
+    assert agree(lambda x: Rotate.apply(x, cos, sin), plain, torch.randn(2, 3, 5, 8))
 
 
 @pytest.mark.parametrize("chunk", [3, 64])
 def test_the_loss_in_chunks_is_cross_entropy_with_the_gradient_of_a_head_that_is_trained(chunk: int) -> None:
     targets = torch.randint(0, 30, (10,))
-    both_ways(
+    assert agree(
         lambda hidden, head: HeadLoss.apply(hidden, head, targets, chunk)[0],
         lambda hidden, head: functional.cross_entropy(hidden @ head.T, targets, reduction="sum"),
         torch.randn(10, 8),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from studio.core.estimate.checks import PROMPTS
 from studio.core.hub import Subject, gated
 from studio.core.services import Services
 from studio.core.stores.claims import Claimed, claim_run
@@ -25,7 +26,7 @@ from worker.trainer.failures import explain
 from worker.trainer.job import TrainingFailed
 from worker.trainer.load import load
 from worker.trainer.phases import train
-from worker.trainer.samples import PROMPTS, Sampler, chosen
+from worker.trainer.samples import Sampler, chosen
 from worker.trainer.template_match import check_template
 from worker.trainer.train import FastTuner
 
@@ -49,7 +50,7 @@ def data(tmp_path: Path) -> Path:
 def test_a_normal_run_tells_every_series_answers_prompts_and_raises_no_alarm(
     tiny: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.trainer.samples.MOST_SHARE", 1.0)
+    monkeypatch.setattr("worker.trainer.samples.PROMPT_SHARE", 1.0)
     recorder = Recorder()
     train(job(tiny, data, tmp_path / "a", training=QUICK), recorder)
     steps = set(recorder.series("loss"))

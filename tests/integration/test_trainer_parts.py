@@ -60,7 +60,7 @@ def test_answers_are_the_same_in_batches_and_one_by_one(
     asked = questions([Example(one) for one in chats(9)], chat, chat.context)
     answerer = Answerer(loaded, frozenset(), lambda: None)
     together = answerer.answer(asked)
-    monkeypatch.setattr(answers, "BATCH", 1)
+    monkeypatch.setattr(answers, "AT_ONCE", 1)
     longest = max(question.reference_tokens for question in asked)
     alone = answerer.answer([answers.Question(q.asked, q.reference, q.ids, longest) for q in asked])
     assert together == alone and len(set(together)) > 3

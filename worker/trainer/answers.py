@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from studio.core.estimate.checks import AT_ONCE, SPARE_TOKENS
 from studio.core.examples import Example
 from studio.core.template import render
 from studio.core.tokenizer import Chat
@@ -14,8 +15,6 @@ from worker.trainer.attach import causal_of
 from worker.trainer.load import Loaded
 from worker.trainer.prepare import by_length
 
-BATCH = 32
-SPARE_TOKENS = 8  # beyond the longest reference: an answer that runs on is seen to run on
 KEPT = 20
 PROMPTS = 12
 
@@ -86,7 +85,7 @@ class Answerer:
         was_training = model.training
         model.eval()
         try:
-            for indices in by_length([len(question.ids) for question in asked], BATCH):
+            for indices in by_length([len(question.ids) for question in asked], AT_ONCE):
                 self._between()
                 for index, text in zip(indices, self._batch(model, [asked[i] for i in indices]), strict=True):
                     answers[index] = text

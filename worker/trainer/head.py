@@ -69,7 +69,9 @@ def head_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Summed loss and right guesses of `hidden` (n, d). A head that is more than a matrix takes its own forward."""
     if type(head) is torch.nn.Linear and getattr(head, "bias", None) is None:
-        loss, correct = HeadLoss.apply(hidden, head.weight, targets, chunk)
+        # a check asks for no gradient, also where the head is trained
+        weight = head.weight if torch.is_grad_enabled() else head.weight.detach()
+        loss, correct = HeadLoss.apply(hidden, weight, targets, chunk)
         return loss, correct
     logits = head(hidden)
     right = (logits.detach().argmax(-1) == targets).sum()

@@ -1,7 +1,8 @@
 """Puts the fast parts into a loaded model, each only where it was seen to give what the model's own code gives.
 
 Nothing is assumed of a model by its name: a part that has the right shape is run both ways on random numbers, and where
-the two differ it stays as it was. Only training takes the fast way; without gradients the model's own code runs.
+the two differ it stays as it was. Without gradients only the adapters take the fast way (they round better, `lora.py`);
+all else runs the model's own code.
 """
 
 from collections.abc import Callable, Collection

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from studio.core.estimate.checks import PROMPT_SHARE, PROMPT_TOKENS, PROMPTS
 from studio.core.stores.series import Sample
 from worker.trainer.answers import Question
 
-PROMPTS = 3
-MOST_TOKENS = 88  # of an answer, beside the few that `Answerer` spares
 MOST_PROMPT = 512
-MOST_SHARE = 0.05  # of the time since training began; the base model's one turn is not counted
 
 
 class Answers(Protocol):
@@ -41,7 +39,7 @@ class Sampler:
         if not self._asked:
             return
         self.ask_base(self._base)
-        if self._spent + self._costs <= MOST_SHARE * (self._clock() - self._began):
+        if self._spent + self._costs <= PROMPT_SHARE * (self._clock() - self._began):
             self._costs = self._ask(self._tuned, step)
             self._spent += self._costs
 
@@ -68,8 +66,8 @@ class Sampler:
 
 def chosen(asked: list[Question]) -> list[Question]:
     """The first few that are short and unlike; where these are too few, the shortest of the others."""
-    short = [one for one in asked if len(one.ids) <= MOST_PROMPT and one.reference_tokens <= MOST_TOKENS]
+    short = [one for one in asked if len(one.ids) <= MOST_PROMPT and one.reference_tokens <= PROMPT_TOKENS]
     long = sorted((one for one in asked if one not in short), key=lambda one: len(one.ids) + one.reference_tokens)
     unlike = {(one.asked, one.reference): one for one in reversed([*short, *long])}
     first = list(reversed(unlike.values()))[:PROMPTS]
-    return [replace(one, reference_tokens=min(one.reference_tokens, MOST_TOKENS)) for one in first]
+    return [replace(one, reference_tokens=min(one.reference_tokens, PROMPT_TOKENS)) for one in first]

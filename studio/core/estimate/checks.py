@@ -13,15 +13,14 @@ MOST_CHECK_SHARE = 0.1  # of the work of a run; a check reads forward only, trai
 # A token read forward against one learnt: an adapter's gradient takes 2 of its 4 operations, a whole model's 4 of 6.
 FORWARD = {"lora": 0.5, "full": 1 / 3}
 # An answer is written token by token: each reads all weights once, and passes through transformers' own loop.
-BANDWIDTH = {
-    "cpu": 16e9,
-    "cuda": 1e12,
-}  # bytes a second that such reading reaches; the first from decoding speeds of two cores
+# Bytes a second that such reading reaches; the first from decoding speeds of two cores.
+BANDWIDTH = {"cpu": 16e9, "cuda": 1e12}
 LOOP_SECONDS = 0.02
+# What the trainer does, which takes these from here.
 AT_ONCE = 32  # answers at once at the end of a run
-PROMPTS, PROMPT_TOKENS = 3, 88  # answered at each check, each at most so long
-PROMPT_SHARE = 0.05  # of the time of training, and no more, goes to them
-SPARE_TOKENS = 8
+PROMPTS, PROMPT_TOKENS = 3, 88  # answered at each check, each at most so long beside the spare ones
+PROMPT_SHARE = 0.05  # of the time since training began goes to them; the base model's one turn is not counted
+SPARE_TOKENS = 8  # beyond the longest reference: an answer that runs on is seen to run on
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from studio.core.config import RunConfig
 from studio.core.config.rules import blocks as numbers_of
 from studio.core.estimate.terms import Counted, Shape, Weights
+from studio.core.microbatches import OPTIMIZED_AT_ONCE
 from studio.core.model_build import Build
 
 SIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -16,10 +17,16 @@ SIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 PACKED = {"int8": 1.0, "nf4": 0.5 + 4 / 64, "nf4 twice": 0.5 + 1 / 64 + 4 / (64 * 256)}
 # Bytes a trained weight that an optimizer keeps from step to step, beside the masters.
 STATES = {"adamw_torch": 8.0, "adamw_8bit": 2.1, "adafactor": 4.1, "sgd": 4.0}
-# What a process on a processor takes beyond its tensors, measured by `python -m tests.bench.memory --fit`: code and
-# buffers of torch that are touched for the first time, and holes that the C library leaves between blocks of memory.
-PROCESS = 60_000_000
-HOLES = {"float32": 0.42, "bfloat16": 0.3, "float16": 0.3}
+# What a process on a processor takes beyond its tensors, fitted to the runs of `python -m tests.bench.memory`:
+# code and buffers of torch that are touched for the first time, what stands for each block beside its tensors, and the
+# holes that the C library leaves between blocks of memory.
+PROCESS = 90_000_000
+BLOCK = 3_000_000
+HOLES = 0.07
+FULL_HOLES = 0.1  # of the optimizer's tensors, where they are large and come in the middle of the first step
+# Where micro-batches are of many widths the processor's library keeps kernels for each, and blocks of many sizes leave
+# more holes: measured over 60 steps of ragged examples with the starter model.
+VARIED = 250_000_000
 
 
 @dataclass(frozen=True)
@@ -52,10 +59,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Load:
-    """What a run reads at once: the largest micro-batches of a step, and the largest of a check (None: no check)."""
+    """What a run reads at once: the largest micro-batches of a step, and the largest of a check (None: no check).
+
+    `is_varied`: many micro-batches of many widths.
+    """
 
     steps: tuple[Shape, ...]
     check: Shape | None
+    is_varied: bool = False
 
 
 def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: Load, processor: bool = True) -> Memory:
@@ -78,10 +89,10 @@ def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: L
         replace(beside, optimizer=0, scratch=unpacked),
         _checking(counted, load, beside, unpacked),
         *(_stepping(counted, blocks, shape, learning, unpacked) for shape in load.steps),
-        replace(learning, scratch=4 * trained if masters else 0),
+        replace(learning, scratch=4 * _at_once(trained, counted.weights) if masters else 0),
     ]
     highest = max(moments, key=lambda moment: moment.total)
-    return _with_process(highest, dtype) if processor else highest
+    return _with_process(highest, config, blocks, load.is_varied) if processor else highest
 
 
 def weights_bytes(config: RunConfig, dtype: str, found: Weights, blocks: int) -> int:
@@ -113,6 +124,11 @@ def _stepping(counted: Counted, blocks: int, shape: Shape, beside: Memory, unpac
     return replace(beside, gradients=gradients, saved=max(0, saved), logits=logits, scratch=rest - logits)
 
 
+def _at_once(trained: int, found: Weights) -> int:
+    """Numbers that the optimizer takes in float32 at once: a part, or a tensor that is larger."""
+    return min(trained, max(OPTIMIZED_AT_ONCE + found.largest, found.once_trained))
+
+
 def _checking(counted: Counted, load: Load, beside: Memory, unpacked: int) -> Memory:
     """The highest moment of a check on held-out examples; one block at a time holds anything."""
     if load.check is None:
@@ -122,10 +138,26 @@ def _checking(counted: Counted, load: Load, beside: Memory, unpacked: int) -> Me
     return replace(beside, logits=head) if head > body else replace(beside, scratch=body)
 
 
-def _with_process(found: Memory, dtype: str) -> Memory:
+def _with_process(found: Memory, config: RunConfig, blocks: int, is_varied: bool) -> Memory:
     """As the system counts it."""
-    moving = found.gradients + found.working
-    return replace(found, scratch=found.scratch + PROCESS + round(HOLES[dtype] * moving))
+    more = PROCESS + BLOCK * blocks + HOLES * (found.gradients + found.working)
+    more += VARIED if is_varied else 0
+    more += FULL_HOLES * found.optimizer if config.adapter.tuner == "full" else 0
+    return replace(found, scratch=found.scratch + round(more))
+
+
+def trained_numbers(config: RunConfig, build: Build) -> int:
+    """How many numbers a run trains, from the model's shapes alone: before a dry run counted them."""
+    adapter, shapes = config.adapter, build.shapes
+    whole = sum(out * into for out, into in shapes.values()) * build.layers
+    ends = build.vocab_size * build.hidden_size
+    if adapter.tuner == "full":
+        return whole + ends * (1 if build.tied else 2)
+    wanted = {name.strip() for name in adapter.target_modules.split(",")}
+    chosen = shapes if "all-linear" in wanted else {name: one for name, one in shapes.items() if name in wanted}
+    one = sum(adapter.r * (out + into) + (out if adapter.use_dora else 0) for out, into in chosen.values())
+    saved = len({name.strip() for name in adapter.modules_to_save.split(",")} & {"lm_head", "embed_tokens"})
+    return one * (len(numbers_of(adapter.layers_to_transform)) or build.layers) + saved * ends
 
 
 def least(config: RunConfig, dtype: str, build: Build, load: Load) -> tuple[int, int]:
@@ -135,11 +167,7 @@ def least(config: RunConfig, dtype: str, build: Build, load: Load) -> tuple[int,
     whole = build.vocab_size * build.hidden_size * (1 if build.tied else 2)
     weights = Weights(packed // max(1, build.layers), packed // max(1, build.layers), whole, 0, 0, 0)
     low = weights_bytes(config, dtype, weights, build.layers) + PROCESS
-    rank = config.adapter.r
-    trained = (
-        packed + whole if config.adapter.tuner == "full" else sum(rank * (a + b) for a, b in shapes) * build.layers
-    )
-    low += round((size + STATES[config.training.optim]) * trained)
+    low += round((size + STATES[config.training.optim]) * trained_numbers(config, build))
     # numbers that a token leaves behind in a block, counted in blocks of several families
     token = size * (15 * build.hidden_size + 8 * build.intermediate_size)
     kept = build.layers if config.training.activation_checkpointing == "none" else 2

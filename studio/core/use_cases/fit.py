@@ -145,7 +145,11 @@ def load_of(config: RunConfig, counts: dict[str, Any], budget: int) -> Load:
     steps = [Shape(rows, width, 0)]
     if width > BLOCKS_UP_TO and rows * width <= budget:  # shorter ones, which keep more a token
         steps.append(Shape(max(1, min(step, budget // BLOCKS_UP_TO)), BLOCKS_UP_TO, 0))
-    return Load(tuple(_learning(one, share) for one in steps), _learning(check, share) if check else None)
+    return Load(
+        tuple(_learning(one, share) for one in steps),
+        _learning(check, share) if check else None,
+        is_varied=_is_varied(counts, budget),
+    )
 
 
 def sides(config: RunConfig) -> int:
@@ -160,6 +164,12 @@ def fullest(counts: dict[str, Any], most: int, step: int, budget: int) -> tuple[
     examples = max(1, int(counts.get("train") or 1))
     found = (most_tokens([width] * min(examples, step), step, budget) for width in widths)
     return max(found, key=lambda shape: shape[0] * shape[1])
+
+
+def _is_varied(counts: dict[str, Any], budget: int) -> bool:
+    """Whether there are many micro-batches, of many widths."""
+    widths = sum(1 for n in (counts.get("histogram") or {"counts": []})["counts"] if n)
+    return widths > 2 and int(counts.get("train_tokens") or 0) > 10 * budget
 
 
 def _learning(shape: Shape, share: float) -> Shape:
