@@ -183,10 +183,13 @@ class Desk:
             yield told(note_of(error)), gr.skip()
 
 
-def counting(version_id: Any) -> list[Any]:
-    """Another dataset: what stands in the panel is of the one before, until its tokens are counted."""
-    words = str(muted("Counting what it holds…")) if version_id else gr.skip()
-    return [words, gr.update(interactive=False)]
+def counting(version_id: Any) -> Any:
+    """Another dataset: what stands in the panel is of the one before, until its tokens are counted.
+
+    Start stays as it is. A dropdown tells of one choice more than once: a click between would fall on a button that was
+    just switched off, and be lost.
+    """
+    return str(muted("Counting what it holds…")) if version_id else gr.skip()
 
 
 def draw(studio: gr.Blocks, services: Services) -> None:
@@ -216,7 +219,7 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     gr.on([*knobs, form.pulse.tick], followed, inputs, panel, **last)
     form.nearest.click(desk.fitted, inputs, form.settings, **QUIET)
     refitted = [card.preset, card.base, *form.settings]
-    picked = form.dataset.change(counting, form.dataset, [form.why, form.start], **QUIET)
+    picked = form.dataset.change(counting, form.dataset, form.why, **QUIET)
     taught = picked.then(desk.settings.taught, [card.base, *inputs], refitted, **last)
     taught.then(followed, inputs, panel, **last)  # not before the method went along with the dataset
     read = settings_card.wire(card, desk.settings, form.model, form.dataset, loaded)
