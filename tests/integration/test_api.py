@@ -1,7 +1,12 @@
 """The OpenAI-shaped API, asked by the unchanged `openai` client: names, answers, streams, faults, who leaves."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,11 +14,14 @@ import openai
 import pytest
 from openai import OpenAI
 
+from studio.api.asks import PLENTY
 from studio.core.catalog import STARTER_REPO
 from studio.core.errors import NotFound
 from studio.core.services import Services
 from studio.core.stores.users import LOCAL_USER
+from studio.core.use_cases.keys import needs_key
 from studio.core.use_cases.named_models import base_name, find_model, models_of, tuned_name
+from studio.ui.code_card import Call, curl, messages_of, python
 from tests.integration.api_studio import ApiStudio, answering, fill, get
 from tests.waiting import wait_until
 
@@ -198,3 +206,37 @@ def test_another_persons_models_are_not_there(services: Services) -> None:
 def test_a_folder_as_base_model_is_named_without_its_path() -> None:
     name = base_name("/home/anna/My Models/Größe 7B")
     assert name.startswith("local/gr-e-7b-") and "anna" not in name and name != base_name("/srv/Größe 7B")
+
+
+CURL = """#!{python}
+import sys, urllib.request
+url, headers, body = sys.argv[1], [], None
+for flag, value in zip(sys.argv[2::2], sys.argv[3::2]):
+    headers, body = (headers + [value.split(": ", 1)], body) if flag == "-H" else (headers, value)
+asked = urllib.request.Request(url, body.encode(), dict(headers))
+print(urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(asked).read().decode())
+"""
+"""A stand-in where the machine has no curl."""
+
+
+def test_the_shown_examples_work_as_they_are_pasted(studio: ApiStudio, client: OpenAI, tmp_path: Path) -> None:
+    run = studio.runs[1]
+    call = Call(studio.url, tuned_name(run), messages_of(run), needs_key(studio.services))
+    assert [message["role"] for message in call.messages] == ["system", "user"] and not call.needs_key
+    asked: Any = {"model": call.model, "messages": call.messages, "temperature": 0, "max_tokens": PLENTY}
+    expected = client.chat.completions.create(**asked).choices[0].message.content
+    if shutil.which("curl") is None:
+        stand_in = tmp_path / "curl"
+        stand_in.write_text(CURL.format(python=sys.executable))
+        stand_in.chmod(0o755)
+    path = f"{os.environ['PATH']}:{tmp_path}"
+    environment = {**os.environ, "PATH": path, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+    def pasted(program: list[str], text: str) -> str:
+        done = subprocess.run(program, input=text, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert pasted([sys.executable, "-"], python(call)) == f"{expected}\n"
+    told = json.loads(pasted(["bash"], curl(call)))
+    assert told["choices"][0]["message"]["content"] == expected
