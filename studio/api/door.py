@@ -1,5 +1,6 @@
 """Who asks: every route of `/v1` begins here. A key says whose program it is; on loopback nobody needs one."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from studio.core.services import Services
 from studio.core.use_cases.keys import find_key, needs_key
 from studio.shell.session import owner_of
 
+log = logging.getLogger("tunesmith.api")
 LONGEST_KEY = 200
 
 
@@ -39,6 +41,7 @@ class Door:
         elif needs_key(self._services):
             address = request.client.host if request.client else ""
             self._allowance.call(f"stranger {address}")  # who tries keys is slowed down like everybody
+            log.warning("A question of %s came with %s.", address, "a key that opens nothing" if secret else "no key")
             raise no_entry(bool(secret))
         else:
             visitor = Visitor(owner_of(request), "local")

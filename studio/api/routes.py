@@ -78,7 +78,8 @@ def api_router(services: Services) -> APIRouter:
     @router.post("/chat/completions")
     async def chat(request: Request, visitor: Guest) -> Response:
         desk = Desk(services, allowance, opener)
-        asked = read_ask(await body_of(request, settings.api_body_bytes))
+        with allowance.seats(visitor.who, 1):  # a question that trickles in takes a seat as well
+            asked = read_ask(await body_of(request, settings.api_body_bytes))
         return await while_there(request, desk.answer(asked, visitor))
 
     @router.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])

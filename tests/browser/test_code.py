@@ -20,7 +20,7 @@ def test_a_finished_run_shows_code_that_is_copied_as_it_stands(server: Studio, o
     expect(code).to_contain_text(tuned_name(run))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for language, words in (("Python", f'base_url="{server.url}/v1"'), ("JavaScript", f'baseURL: "{server.url}/v1"')):
-        page.get_by_label(language, exact=True).check()
+        page.locator(".ts-seg").get_by_text(language, exact=True).click()
         expect(code).to_contain_text(words)
         page.get_by_role("button", name=f"Copy the {language} example").click()
         expect(page.locator(".ts-code .ts-copy")).to_have_text("Copied")
