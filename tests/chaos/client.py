@@ -14,7 +14,7 @@ from studio.core.migrate import MIGRATIONS, prepare_data_dir
 from studio.core.services import Services, open_services
 from studio.core.settings import Settings
 from studio.core.stores.users import LOCAL_USER
-from studio.core.use_cases import steer, versions
+from studio.core.use_cases import keys, steer, versions
 from studio.core.use_cases.upload import import_file
 
 
@@ -44,6 +44,13 @@ def repair_and_delete(services: Services, path: str) -> None:
     versions.delete(services, LOCAL_USER, first.dataset_id, sure=True)
 
 
+def key_life(services: Services) -> None:
+    """A key of the API: made, used, revoked."""
+    key, secret = keys.make_key(services, LOCAL_USER, "life")
+    assert keys.find_key(services, secret) is not None
+    services.keys.revoke(key.id, LOCAL_USER)
+
+
 DEEDS: dict[str, Callable[..., object]] = {
     "stop": lambda s, run: steer.stop_run(s, LOCAL_USER, run),
     "hold": lambda s, run: steer.hold_run(s, LOCAL_USER, run, True),
@@ -56,6 +63,7 @@ DEEDS: dict[str, Callable[..., object]] = {
     "life": repair_and_delete,
     "engine": want_engine,
     "forecast": want_forecast,
+    "key": key_life,
     "open": lambda s: None,  # opening the records is the deed
 }
 
