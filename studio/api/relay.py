@@ -16,6 +16,7 @@ from studio.core.use_cases.named_models import NamedModel, open_named
 
 MOST_OPENINGS = 32
 WAITING_EVENTS = 64
+AS_JSON = {"content-type": "application/json"}
 Event = dict[str, Any]
 """One of the engine's events; an empty one says that it still works."""
 
@@ -47,12 +48,10 @@ class Opener:
 
 async def ask(client: EngineClient, bodies: Sequence[dict[str, Any]], stack: AsyncExitStack) -> list[httpx.Response]:
     """The engine's answers to these questions, begun; `stack` ends them. Raises what it refuses, before any of it."""
-    transport = httpx.AsyncHTTPTransport(uds=str(client.socket_path), verify=False, trust_env=False)
-    timeout = httpx.Timeout(SILENCE_S, connect=2.0)
-    made = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=timeout, trust_env=False)
     with translated():
-        http = await stack.enter_async_context(made)
-        streams = (http.stream("POST", "/v1/chat/completions", content=encoded(body)) for body in bodies)
+        http = await stack.enter_async_context(client.async_http(SILENCE_S))
+        asked = await to_thread.run_sync(lambda: [encoded(client.told(body)) for body in bodies])
+        streams = (http.stream("POST", "/v1/chat/completions", content=body, headers=AS_JSON) for body in asked)
         answers = [await stack.enter_async_context(stream) for stream in streams]
         for answer in answers:
             await check(answer)
@@ -74,7 +73,7 @@ async def check(answer: httpx.Response) -> None:
     if answer.status_code < 400:
         return
     await answer.aread()
-    raise as_error(answer.status_code, answer.json()["error"])
+    raise as_error(answer.status_code, answer.json().get("error") or {})
 
 
 def as_error(status: int, told: dict[str, Any]) -> StudioError:

@@ -65,6 +65,16 @@ class EngineClient:
         """Where the engine listens: for the API, which talks to it without a thread."""
         return self._path
 
+    def told(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A question as this server takes it: ours as it stands."""
+        return dict(body)
+
+    def async_http(self, wait_s: float) -> httpx.AsyncClient:
+        """The same connection without a thread, for the API. The caller closes it."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self._path), verify=False, trust_env=False)
+        timeout = httpx.Timeout(wait_s, connect=2.0)
+        return httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=timeout, trust_env=False)
+
     def _http(self, wait_s: float) -> httpx.Client:
         """A client for one call. Raises OSError where nobody listens: httpcore would leave its socket open there."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

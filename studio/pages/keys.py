@@ -91,7 +91,7 @@ class Keys:
         """Revoking takes two clicks: it can not be undone."""
         self.chosen = gr.Textbox("", visible=False)
         with gr.Row(elem_classes="ts-buttons ts-sure", visible=False) as self.sure:
-            html(muted(SURE))
+            self.named = html()
             self.gone = gr.Button("Revoke it for good", variant="stop", size="sm")
             self.keep = gr.Button("Keep it", size="sm")
 
@@ -127,6 +127,10 @@ def wire(studio: gr.Blocks, services: Services, keys: Keys, parts: tuple[gr.Time
         _, secret = make_key(services, owner_of(request), str(name or ""))
         return [live.shown(made_words(secret)), ""]
 
+    def asked(key_id: str, request: gr.Request) -> list[Any]:
+        name = next((key.name for key in services.keys.of(owner_of(request)) if key.id == key_id), "this key")
+        return [key_id, str(muted(Markup("Revoke <b>{}</b>? {}").format(name, SURE))), gr.update(visible=True)]
+
     def revoke(key_id: str, request: gr.Request) -> list[Any]:
         services.keys.revoke(str(key_id), owner_of(request))
         return [gr.update(visible=False), live.shown(NOTHING)]
@@ -143,4 +147,4 @@ def wire(studio: gr.Blocks, services: Services, keys: Keys, parts: tuple[gr.Time
         event.then(look, stamp, [*places, words], **QUIET)
     keys.keep.click(lambda: gr.update(visible=False), None, keys.sure, **QUIET)
     for _, _, key_id, button in keys.rows:
-        button.click(lambda key: [key, gr.update(visible=True)], key_id, [keys.chosen, keys.sure], **QUIET)
+        button.click(asked, key_id, [keys.chosen, keys.named, keys.sure], **QUIET)
