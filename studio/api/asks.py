@@ -44,7 +44,7 @@ class ChatAsk(BaseModel):
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     n: int = Field(1, ge=1, le=MOST_CHOICES)
-    max_tokens: int = Field(PLENTY, ge=1)
+    max_tokens: int | None = Field(None, ge=1)
     temperature: float = Field(1.0, ge=0, le=5)
     top_p: float = Field(1.0, ge=0, le=1)
     top_k: int = Field(0, ge=0)
@@ -81,8 +81,9 @@ class ChatAsk(BaseModel):
 
     def for_engine(self, model: str, choice: int) -> dict[str, Any]:
         """The question for one of the `n` answers, of the engine's `model`. Always streamed: silence is a death."""
-        names = {"messages", "max_tokens", "temperature", "top_k", "min_p", "repetition_penalty", "stop"}
+        names = {"messages", "temperature", "top_k", "min_p", "repetition_penalty", "stop"}
         told = self.model_dump(include=names) | {"model": model, "stream": True, "top_p": self.top_p or 1e-6}
+        told["max_tokens"] = self.max_tokens or PLENTY
         if self.seed is not None:
             told["seed"] = self.seed + choice if self.seed < 2**62 else self.seed - choice
         if self.logprobs:
