@@ -96,7 +96,7 @@ def ids(row: Row) -> list[int]:
     return row.listener.ids
 
 
-def reference(folders: dict[str, Path], name: str, row: Row) -> list[int]:
+def reference(folders: dict[str, Path], name: str, row: Row, **more: object) -> list[int]:
     """What `generate` of a freshly loaded model gives, greedily, without the end of turn."""
     model = AutoModelForCausalLM.from_pretrained(folders["base"], dtype=torch.float32)
     if name != "base":
@@ -104,7 +104,7 @@ def reference(folders: dict[str, Path], name: str, row: Row) -> list[int]:
     model.eval()
     prompt = torch.tensor([row.prompt])
     out = model.generate(
-        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=row.room, do_sample=False
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=row.room, do_sample=False, **more
     )
     return [token for token in out[0, prompt.shape[1] :].tolist() if token not in row.ends]
 

@@ -65,6 +65,7 @@ class AdapterAsk(BaseModel):
     folder: str = Field(max_length=4096)
     quantization: Literal["none", "int8", "nf4"] = Field("none", description="How its run had the base model.")
     double: bool = True
+    template: str | None = Field(None, max_length=1_000_000, description="Where none lies beside the adapter.")
 
 
 def read(shape: type[Ask], raw: bytes) -> Ask:

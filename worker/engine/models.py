@@ -18,7 +18,7 @@ from worker.engine.slab import is_plain
 
 BASE = "__base__"
 """PEFT's name, in a mixed batch, for a row without an adapter."""
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def is_whole(name: str, folder: Path) -> bool:
     Raises Refused where the name is not a plain one or the folder holds neither in safetensors.
     """
     if not SAFE_NAME.fullmatch(name) or name == "base":
-        raise Refused("An adapter's name has 1 to 64 letters, digits, dots, dashes or underscores, and is not 'base'.")
+        raise Refused("An adapter's name has 1 to 64 letters, digits, dots, dashes, underscores or @, not just 'base'.")
     if (folder / "config.json").is_file() and any(folder.glob("model*.safetensors")):
         return True
     for part in ("adapter_model.safetensors", "adapter_config.json"):

@@ -28,9 +28,12 @@ class Prompts:
         self._others: dict[str, tuple[ChatTemplate, frozenset[int]]] = {}
         self.ends = configured_ends(folder) | self.template_ends()
 
-    def learnt_with(self, name: str, folder: Path) -> None:
-        """From now on the adapter `name` is asked in the chat template that lies beside it. Raises Refused."""
-        source = own_template(folder)
+    def learnt_with(self, name: str, folder: Path, given: str | None = None) -> None:
+        """From now on the adapter `name` is asked in the chat template that lies beside it, or in the `given` one.
+
+        Raises Refused.
+        """
+        source = own_template(folder) or given
         if source is None or source == self._chat.template.source:
             self._others.pop(name, None)
             return

@@ -85,7 +85,7 @@ class Engine:
         if not self.loaded.holds(ask.name, folder):
             alone = self.loaded.would_read_again(bits) or ask.name in self.loaded.adapters
             await asyncio.wrap_future(self.batcher.call(attach, alone))
-            await asyncio.to_thread(self.prompts.learnt_with, ask.name, folder)
+            await asyncio.to_thread(self.prompts.learnt_with, ask.name, folder, ask.template)
             await self._shed()
         return JSONResponse({"name": ask.name})
 
