@@ -71,15 +71,6 @@ class Piece:
     logprobs: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """What a model would read of a chat. `prompt_hash` is sha256 of its ids as 32-bit integers, the low byte first."""
-
-    text: str
-    tokens: int
-    prompt_hash: str
-
-
 class EngineClient:
     """The engine at one socket. Holds no connection between calls; safe for several threads."""
 
@@ -144,14 +135,16 @@ class EngineClient:
         with translated(), self._http(300.0) as http:
             checked_answer(http.delete(f"/adapters/{name}"))
 
-    def prompt(self, model: str, messages: Sequence[Message], options: ChatOptions = ChatOptions()) -> Prompt:
-        """The exact prompt of a chat, without an answer. Raises Refused, NotFound or Unavailable."""
+    def prompt(self, model: str, messages: Sequence[Message], options: ChatOptions = ChatOptions()) -> dict[str, Any]:
+        """What the model would read: the exact `text`, how many `tokens` it has, their `prompt_hash`.
+
+        That is sha256 of the ids as 32-bit integers, the low byte first. Raises Refused, NotFound or Unavailable.
+        """
         body = {"model": model, "messages": list(messages), **_given(options)}
         with translated(), self._http(SILENCE_S) as http:
             answer = http.post("/v1/prompt", json=body)
             checked_answer(answer)
-            told = answer.json()
-            return Prompt(told["text"], told["tokens"], told["prompt_hash"])
+            return dict(answer.json())
 
     def stream_chat(
         self,

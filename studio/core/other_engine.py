@@ -18,7 +18,6 @@ from studio.core.engine_client import (
     ChatOptions,
     EngineClient,
     Message,
-    Prompt,
     checked_answer,
     translated,
 )
@@ -109,7 +108,7 @@ class OtherEngine(EngineClient):
     def _name(self, model: str) -> str:
         return str(self._models()[0]["id"]) if model == "base" else model
 
-    def prompt(self, model: str, messages: Sequence[Message], options: ChatOptions = USUAL) -> Prompt:
+    def prompt(self, model: str, messages: Sequence[Message], options: ChatOptions = USUAL) -> dict[str, Any]:
         """The prompt as it tokenises and reads it back."""
         body: dict[str, Any] = {"model": self._name(model), "messages": list(messages)}
         if options.tools:
@@ -123,4 +122,4 @@ class OtherEngine(EngineClient):
             text = http.post("/detokenize", json={"model": body["model"], "tokens": ids})
             checked_answer(text)
             mark = hashlib.sha256(struct.pack(f"<{len(ids)}i", *ids)).hexdigest()
-            return Prompt(str(text.json()["prompt"]), len(ids), mark)
+            return {"text": str(text.json()["prompt"]), "tokens": len(ids), "prompt_hash": mark}

@@ -18,6 +18,7 @@ from tests.integration.test_decode import (  # noqa: F401 (fixtures)
     reference,
 )
 from worker.engine.kept import Kept
+from worker.engine.life import makes_room
 from worker.engine.models import BASE, LoadedModel
 from worker.engine.prompts import Prompts
 from worker.engine.row import Row
@@ -211,8 +212,9 @@ def test_a_row_whose_adapter_was_forgotten_while_it_waited_is_told(
 
 
 def test_a_prompt_can_carry_tools_and_can_end_in_the_middle_of_an_answer(
-    tmp_path: Path, folders: dict[str, Path]
-) -> None:  # noqa: F811
+    tmp_path: Path,
+    folders: dict[str, Path],  # noqa: F811
+) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json"):
         (tmp_path / name).write_bytes((folders["base"] / name).read_bytes())
     source = (folders["base"] / "chat_template.jinja").read_text()
@@ -225,3 +227,10 @@ def test_a_prompt_can_carry_tools_and_can_end_in_the_middle_of_an_answer(
     (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'][:9] }}<|im_end|>{% endfor %}")
     with pytest.raises(Refused, match="can not continue"):
         Prompts(tmp_path).prompt(begun, go_on=True)
+
+
+def test_the_playground_leaves_an_accelerator_only_to_a_run_that_fills_it() -> None:
+    gib = 2**30
+    assert makes_room(True, 10 * gib, 80 * gib)
+    assert not makes_room(True, 60 * gib, 80 * gib)
+    assert not makes_room(False, 10 * gib, 80 * gib)

@@ -112,7 +112,7 @@ def test_base_and_adapter_answer_through_the_setting(url: str, adapter: Path, tm
 
 def test_the_prompt_is_read_back_with_its_hash(url: str) -> None:
     prompt = OtherEngine(url).prompt("base", CHAT)
-    assert (prompt.text, prompt.tokens, len(prompt.prompt_hash)) == ("<user>Hi", 3, 64)
+    assert (prompt["text"], prompt["tokens"], len(prompt["prompt_hash"])) == ("<user>Hi", 3, 64)
 
 
 def test_what_it_does_not_serve_is_refused_in_a_sentence(url: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from studio.core.errors import StudioError
 from worker.engine.models import LoadedModel
 from worker.engine.row import Row
 from worker.engine.scheduler import Scheduler
@@ -47,6 +48,7 @@ class Batcher(threading.Thread):
         self._rows: set[Row] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._farewell: StudioError | None = None
 
     @property
     def busy(self) -> int:
@@ -72,12 +74,13 @@ class Batcher(threading.Thread):
         self._items.put(job)
         return job.future
 
-    def close(self) -> None:
-        """End all answers within one token, then the thread."""
-        self._closed = True
-        with self._lock:
-            for row in self._rows:
-                row.stopped.set()
+    def close(self, farewell: StudioError | None = None) -> None:
+        """End all answers within one token, with these words where there are some; then the thread."""
+        self._closed, self._farewell = True, farewell
+        if farewell is None:
+            with self._lock:
+                for row in self._rows:
+                    row.stopped.set()
         self._items.put(None)
 
     def run(self) -> None:
@@ -90,6 +93,10 @@ class Batcher(threading.Thread):
             self._take_arrived()
             self._change()
             went_on = self.scheduler.turn(admit=not self._jobs)
+        if self._farewell is not None:
+            with self._lock:
+                for row in self._rows:
+                    row.fail(self._farewell)
 
     def _take(self, patience: float | None) -> None:
         """One item, for which it waits so long; None is for ever."""

@@ -148,8 +148,12 @@ class LoadedModel:
         self._tuned.eval()
 
     def _drop(self, key: str) -> None:
-        if self._tuned is not None and key in self._tuned.peft_config:
-            self._tuned.delete_adapter(key)
+        if self._tuned is None or key not in self._tuned.peft_config:
+            return
+        others = [other for other in self._tuned.peft_config if other != key]
+        if others:  # PEFT warns where it has to choose the next active one itself
+            self._tuned.set_adapter(others[0])
+        self._tuned.delete_adapter(key)
 
     def detach(self, name: str) -> None:
         """Forget an adapter; one that is not attached is forgotten already."""

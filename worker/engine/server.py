@@ -1,30 +1,22 @@
 """The engine's HTTP side: routes on a Unix socket that only its owner may open, and the process's life."""
 
 import asyncio
-import contextlib
 import logging
-import os
 import secrets
-import signal
-import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import psutil
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from studio.core.engine_socket import prepare_socket
 from studio.core.errors import NotFound, Refused, StudioError
-from studio.core.settings import Settings
 from worker.engine.answer import Answer, Asked, Said
 from worker.engine.asks import AdapterAsk, ChatAsk, error_body, event, read
 from worker.engine.batcher import Batcher
@@ -32,14 +24,9 @@ from worker.engine.models import LoadedModel
 from worker.engine.prompts import Prompts, hash_of
 from worker.engine.row import Row
 from worker.engine.sampling import Sampling
-from worker.gpu import DTYPES, best_device, fastest_dtype, matmul_speeds, use_threads
 
 log = logging.getLogger(__name__)
-LEAVE_S = 1
-"""How long open answers have to hear of the end."""
 MOST_ADAPTERS = 16
-KEPT_SHARE = 16
-"""So much of the memory, a sixteenth, is for what finished answers have read, but no more than a gibibyte."""
 
 
 @dataclass
@@ -226,56 +213,3 @@ def build_app(engine: Engine) -> Starlette:
         Route("/v1/chat/completions", engine.chat, methods=["POST"]),
     ]
     return Starlette(routes=routes, exception_handlers={StudioError: _refused, HTTPException: _http_error})
-
-
-def serve(base_folder: str, socket_path: str) -> NoReturn:
-    """Load the model, answer until idle or told to end, then exit with 0."""
-    settings, folder, path = Settings(), Path(base_folder), Path(socket_path)
-    threads, device = use_threads(settings.threads), best_device().name
-    dtype = DTYPES[fastest_dtype(matmul_speeds(device))]
-    loaded = LoadedModel(folder, dtype, device)
-    kept = min(psutil.virtual_memory().total // KEPT_SHARE, 2**30)
-    engine = Engine(folder.name, loaded, Prompts(folder), Batcher(loaded, threads, kept))
-    engine.batcher.start()
-    config = uvicorn.Config(build_app(engine), log_level="warning", timeout_graceful_shutdown=LEAVE_S, lifespan="off")
-    try:
-        asyncio.run(_live(engine, uvicorn.Server(config), _listen(path), settings.engine_idle_seconds))
-    finally:
-        path.unlink(missing_ok=True)
-    engine.batcher.join(LEAVE_S / 2)
-    logging.shutdown()
-    os._exit(0)  # all is said and tidied: taking torch apart needs seconds, and a long product can not be interrupted
-
-
-def _listen(path: Path) -> socket.socket:
-    """A listening socket of mode 0600 from its first moment on."""
-    prepare_socket(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(before)
-    return listener
-
-
-async def _live(engine: Engine, server: uvicorn.Server, listener: socket.socket, idle_s: float) -> None:
-    # Uvicorn raises the signal that ended it once more when it is done: with this, that one does nothing.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    watch = asyncio.create_task(_leave_when_due(engine, server, idle_s))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
-
-
-async def _leave_when_due(engine: Engine, server: uvicorn.Server, idle_s: float) -> None:
-    """End the server after `idle_s` seconds without a question; once it ends, end the answers too."""
-    while not server.should_exit:
-        if engine.batcher.busy:
-            engine.used = time.monotonic()
-        server.should_exit = server.should_exit or time.monotonic() - engine.used > idle_s
-        await asyncio.sleep(0.1)
-    engine.batcher.close()
