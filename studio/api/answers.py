@@ -12,32 +12,15 @@ from studio.api.relay import Event
 from studio.core.errors import StudioError
 from studio.core.use_cases.named_models import NamedModel
 
+TOLD = ("index", "delta", "logprobs", "finish_reason")
 COUNTED = ("prompt_tokens", "completion_tokens", "total_tokens")
-Events = AsyncIterator[tuple[int, Event]]
+Events = AsyncIterator[Event]
 
 
 def model_object(model: NamedModel) -> dict[str, Any]:
     """A model as GET /v1/models lists it; an adapter also names the base model below it."""
     told: dict[str, Any] = {"id": model.name, "object": "model", "created": model.created, "owned_by": model.owned_by}
     return told | ({"parent": model.parent} if model.parent else {})
-
-
-@dataclass
-class Usage:
-    """Tokens of all choices: what was asked is read once, however many answers there are."""
-
-    asked: int = 0
-    answered: int = 0
-
-    def count(self, told: dict[str, Any] | None) -> None:
-        """Take what one choice used."""
-        told = told or {}
-        self.asked = max(self.asked, int(told.get("prompt_tokens") or 0))
-        self.answered += int(told.get("completion_tokens") or 0)
-
-    def told(self) -> dict[str, int]:
-        """The three numbers."""
-        return dict(zip(COUNTED, (self.asked, self.answered, self.asked + self.answered), strict=True))
 
 
 @dataclass
@@ -48,30 +31,34 @@ class Telling:
     n: int
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex[:24]}")
     created: int = field(default_factory=lambda: int(time.time()))
-    usage: Usage = field(default_factory=Usage)
+    usage: dict[str, int] = field(default_factory=dict)
 
     def head(self, kind: str, event: Event) -> dict[str, Any]:
         """What every piece begins with. The fingerprint is the engine's: the hash of the prompt that it read."""
         told = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
         return told | {"system_fingerprint": event.get("system_fingerprint")}
 
+    def noted(self, event: Event) -> Event:
+        """The event; of what was used the newest figures count, they are of all choices so far."""
+        if event.get("usage"):
+            self.usage = {name: int(event["usage"].get(name) or 0) for name in COUNTED}
+        return event
+
     async def pieces(self, events: Events, with_usage: bool) -> AsyncIterator[str]:
         """The answer as server-sent events; a fault on the way is the last of them."""
         kind, last = "chat.completion.chunk", Event()
         blank = {"usage": None} if with_usage else {}
         try:
-            async for number, event in events:
+            async for event in events:
                 if not event:
                     yield ": still here\n\n"
                     continue
-                last = event
-                self.usage.count(event.get("usage"))
-                for choice in event["choices"]:
-                    kept = {"index": number, "delta": choice["delta"], "logprobs": choice.get("logprobs")}
-                    kept["finish_reason"] = choice.get("finish_reason")
-                    yield sse(self.head(kind, event) | {"choices": [kept]} | blank)
+                last = self.noted(event)
+                if event["choices"]:
+                    kept = [{name: choice.get(name) for name in TOLD} for choice in event["choices"]]
+                    yield sse(self.head(kind, event) | {"choices": kept} | blank)
             if with_usage:
-                yield sse(self.head(kind, last) | {"choices": [], "usage": self.usage.told()})
+                yield sse(self.head(kind, last) | {"choices": [], "usage": self.usage})
             yield "data: [DONE]\n\n"
         except StudioError as error:
             yield sse(body_of(error))
@@ -80,13 +67,12 @@ class Telling:
         """The answer at once. Raises what went wrong on the way."""
         choices = [Choice(number) for number in range(self.n)]
         last = Event()
-        async for number, event in events:
+        async for event in events:
             if event:
-                last = event
-                self.usage.count(event.get("usage"))
+                last = self.noted(event)
                 for choice in event["choices"]:
-                    choices[number].take(choice)
-        told = {"choices": [choice.told() for choice in choices], "usage": self.usage.told()}
+                    choices[choice["index"]].take(choice)
+        told = {"choices": [choice.told() for choice in choices], "usage": self.usage}
         return self.head("chat.completion", last) | told
 
 

@@ -79,18 +79,18 @@ class ChatAsk(BaseModel):
         """Roles that templates know, and the content as text; all else of a message stays as it is."""
         return [plain_message(message) for message in messages]
 
-    def for_engine(self, model: str, choice: int) -> dict[str, Any]:
-        """The question for one of the `n` answers, of the engine's `model`. Always streamed: silence is a death."""
-        names = {"messages", "temperature", "top_k", "min_p", "repetition_penalty", "stop"}
+    def for_engine(self, model: str) -> dict[str, Any]:
+        """The question to the engine's `model`. Always streamed: silence is a death."""
+        names = {"messages", "n", "temperature", "top_k", "min_p", "repetition_penalty", "stop"}
         told = self.model_dump(include=names) | {"model": model, "stream": True, "top_p": self.top_p or 1e-6}
         told["max_tokens"] = self.max_tokens or PLENTY
         if self.seed is not None:
-            told["seed"] = self.seed + choice if self.seed < 2**62 else self.seed - choice
+            told["seed"] = self.seed
         if self.logprobs:
             told |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         if self.tools and self.tool_choice != "none":
             told["tools"] = self.tools
-        return told | ({"columns": self.n} if self.n > 1 else {})
+        return told
 
 
 def plain_message(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -15,7 +15,6 @@ from studio.core.services import Services
 from studio.core.use_cases.named_models import NamedModel, open_named
 
 MOST_OPENINGS = 32
-WAITING_EVENTS = 64
 AS_JSON = {"content-type": "application/json"}
 Event = dict[str, Any]
 """One of the engine's events; an empty one says that it still works."""
@@ -46,16 +45,15 @@ class Opener:
             task.exception()  # looked at: nobody may be left to hear of it
 
 
-async def ask(client: EngineClient, bodies: Sequence[dict[str, Any]], stack: AsyncExitStack) -> list[httpx.Response]:
-    """The engine's answers to these questions, begun; `stack` ends them. Raises what it refuses, before any of it."""
+async def ask(client: EngineClient, body: dict[str, Any], stack: AsyncExitStack) -> httpx.Response:
+    """The engine's answer to a question, begun; `stack` ends it. Raises what it refuses, before any of it."""
     with translated():
         http = await stack.enter_async_context(client.async_http(SILENCE_S))
-        asked = await to_thread.run_sync(lambda: [encoded(client.told(body)) for body in bodies])
-        streams = (http.stream("POST", "/v1/chat/completions", content=body, headers=AS_JSON) for body in asked)
-        answers = [await stack.enter_async_context(stream) for stream in streams]
-        for answer in answers:
-            await check(answer)
-        return answers
+        asked = encoded(await to_thread.run_sync(client.told, body))
+        stream = http.stream("POST", "/v1/chat/completions", content=asked, headers=AS_JSON)
+        answer = await stack.enter_async_context(stream)
+        await check(answer)
+        return answer
 
 
 def encoded(body: dict[str, Any]) -> bytes:
@@ -83,42 +81,8 @@ def as_error(status: int, told: dict[str, Any]) -> StudioError:
     return kind(words, str(told.get("remedy") or ""), field=str(told.get("param") or ""))
 
 
-async def events(answers: Sequence[httpx.Response]) -> AsyncGenerator[tuple[int, Event], None]:
-    """What comes from all answers, as (number, event), each up to its last. Raises the first fault of any."""
-    coming: asyncio.Queue[tuple[int, Event | StudioError | None]] = asyncio.Queue(WAITING_EVENTS)
-    pumps = [asyncio.create_task(pump(number, answer, coming)) for number, answer in enumerate(answers)]
-    going = len(pumps)
-    try:
-        while going:
-            number, said = await coming.get()
-            if isinstance(said, StudioError):
-                raise said
-            if said is None:
-                going -= 1
-            else:
-                yield number, said
-    finally:
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-
-
-async def pump(number: int, answer: httpx.Response, coming: "asyncio.Queue[Any]") -> None:
-    """Put the events of one answer into the queue, and None after the last, or what went wrong."""
-    try:
-        async for event in read_events(answer):
-            await coming.put((number, event))
-        await coming.put((number, None))
-    except StudioError as error:
-        await coming.put((number, error))
-    except Exception as error:  # a bug: the client must not wait for ever, and the log gets it
-        await coming.put((number, gone()))
-        raise error
-
-
-async def read_events(answer: httpx.Response) -> AsyncIterator[Event]:
-    """The events of one answer up to the one with a reason to end. Raises Unavailable where it breaks off."""
-    ended = False
+async def events(answer: httpx.Response, choices: int) -> AsyncGenerator[Event, None]:
+    """The events of an answer. Raises Unavailable where it breaks off before the last of its choices has ended."""
     with translated():
         async for line in answer.aiter_lines():
             if line.startswith(":"):
@@ -128,9 +92,9 @@ async def read_events(answer: httpx.Response) -> AsyncIterator[Event]:
             event = json.loads(line[6:])
             if "error" in event:
                 raise as_error(503, event["error"])
-            ended = ended or any(choice.get("finish_reason") for choice in event["choices"])
+            choices -= sum(bool(choice.get("finish_reason")) for choice in event["choices"])
             yield event
-    if not ended:
+    if choices > 0:
         raise gone()
 
 

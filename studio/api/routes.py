@@ -102,9 +102,8 @@ class Desk:
             stack.enter_context(self._allowance.seats(visitor.who, asked.n))
             model = await to_thread.run_sync(find_model, self._services, visitor.owner, asked.model)
             engine = await self._opener.open(visitor.owner, model)
-            bodies = [asked.for_engine(model.asked_as, choice) for choice in range(asked.n)]
-            answers = await relay.ask(engine, bodies, stack)
-            events = await stack.enter_async_context(aclosing(relay.events(answers)))
+            answer = await relay.ask(engine, asked.for_engine(model.asked_as), stack)
+            events = await stack.enter_async_context(aclosing(relay.events(answer, asked.n)))
             telling = Telling(model.name, asked.n)
             if not asked.stream:
                 return JSONResponse(await telling.whole(events), headers={"cache-control": "no-store"})

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from openai import OpenAI
 
 from studio.api import asks
 from studio.core.catalog import STARTER_REPO
+from studio.core.checkpoints import folder_of, seal
 from studio.core.errors import NotFound
 from studio.core.services import Services
+from studio.core.stores.runs import Event
 from studio.core.stores.users import LOCAL_USER
 from studio.core.use_cases.keys import needs_key
 from studio.core.use_cases.named_models import base_name, find_model, models_of, tuned_name
 from studio.ui.code_card import Call, curl, messages_of, python
 from tests.integration.api_studio import ApiStudio, answering, fill, get
+from tests.integration.records import add_run
 from tests.waiting import wait_until
 
 CHAT: Any = [{"role": "user", "content": "The capital of France is"}]
@@ -105,6 +109,17 @@ def test_a_seed_repeats_an_answer_and_its_choices_differ(client: OpenAI) -> None
         for chunk in stream:
             texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
     assert texts == both
+
+
+def test_the_chances_of_tokens_are_told_streamed_or_whole(client: OpenAI) -> None:
+    more: Any = {"model": STARTER_REPO, "messages": CHAT, "temperature": 0, "max_tokens": 6}
+    whole = client.chat.completions.create(**more, logprobs=True, top_logprobs=2)
+    assert whole.choices[0].logprobs is not None and whole.system_fingerprint
+    told = whole.choices[0].logprobs.content or []
+    assert len(told) == 6 and all(len(one.top_logprobs) == 2 and one.logprob <= 0 for one in told)
+    chunks = client.chat.completions.create(**more, logprobs=True, top_logprobs=2, stream=True)
+    pieces = [chunk.choices[0].logprobs.content or [] for chunk in chunks if chunk.choices[0].logprobs]
+    assert [one.token for piece in pieces for one in piece] == [one.token for one in told]
 
 
 def test_parts_of_text_and_the_developers_role_are_read(client: OpenAI) -> None:
@@ -201,6 +216,23 @@ def test_another_persons_models_are_not_there(services: Services) -> None:
     finally:
         opened.db.close()
         opened.bell.huey.storage.close()
+
+
+def test_the_checkpoints_of_a_run_that_goes_can_be_asked(services: Services) -> None:
+    run = add_run(services, "Still going")
+    for state in ("starting", "running"):
+        event = Event(time.time(), state, state, "")
+        assert services.runs.move(services.runs.get(run.id, LOCAL_USER), state, event)  # type: ignore[arg-type]
+    folder = folder_of(services.artifacts.checkpoints_dir(run.id), 30)
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    seal(folder, 30, 1, "spec")
+    name = f"{tuned_name(run)}:ckpt-step-30"
+    assert [model.name for model in models_of(services, LOCAL_USER)][-1] == name
+    assert find_model(services, LOCAL_USER, name).asked_as == f"{run.id}@30"
+    for other in (tuned_name(run), name + "1", f"{tuned_name(run)}:ckpt-step-"):
+        with pytest.raises(NotFound):
+            find_model(services, LOCAL_USER, other)
 
 
 def test_a_folder_as_base_model_is_named_without_its_path() -> None:

@@ -1,4 +1,5 @@
-"""The names under which programs ask for models: bases by their repo, adapters as `ft:<base>:<run's name>:<run's id>`.
+"""The names under which programs ask for models: bases by their repo, adapters as `ft:<base>:<run's name>:<run's id>`,
+and with `:ckpt-step-<step>` behind it the checkpoints of a run that still goes.
 
 The shape is OpenAI's own for what was fine-tuned. The id alone decides; base and name are there to be read, so a name
 that was written down goes on working. Nothing here starts the engine or reads a weight.
@@ -6,27 +7,32 @@ that was written down goes on working. Nothing here starts the engine or reads a
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from studio.core.artifacts import is_id
 from studio.core.catalog import STARTER_REPO
+from studio.core.checkpoints import sealed
 from studio.core.engine_client import EngineClient
 from studio.core.errors import NotFound
 from studio.core.models import here, is_path
 from studio.core.services import Services
 from studio.core.stores.runs import Run
-from studio.core.use_cases.chat import open_engine, open_pair
+from studio.core.use_cases.chat import AT, BASE, open_engine, open_model
 
 MOST_RUNS = 1000
 ANSWERING = ("succeeded", "stopped")
+STEP = "ckpt-step-"
 WEIGHTS = ("adapter_model.safetensors", "config.json")
 """An adapter has the first, a run that trained every weight the second."""
 
 
 @dataclass(frozen=True)
 class NamedModel:
-    """One model that a person's programs may ask. `run` is none for a base model; `created` is UTC seconds or 0."""
+    """One model that a person's programs may ask. `run` is none for a base model; `created` is UTC seconds or 0.
+
+    `step` stands for a checkpoint.
+    """
 
     name: str
     repo: str
@@ -34,11 +40,14 @@ class NamedModel:
     created: int = 0
     run: Run | None = None
     parent: str = ""
+    step: int = 0
 
     @property
     def asked_as(self) -> str:
         """Its name inside the engine."""
-        return self.run.id if self.run else "base"
+        if self.run is None:
+            return BASE
+        return f"{self.run.id}{AT}{self.step}" if self.step else self.run.id
 
     @property
     def owned_by(self) -> str:
@@ -67,9 +76,21 @@ def tuned_name(run: Run) -> str:
 
 def models_of(services: Services, owner: str) -> list[NamedModel]:
     """All that this person's programs may ask: the starter model, other bases, then adapters, the newest first."""
-    runs = [run for run in services.runs.of(owner, MOST_RUNS) if can_answer(services, run)]
-    tuned = sorted(map(_tuned, runs), key=lambda model: model.created, reverse=True)
-    return [*_bases(services, owner, runs), *tuned]
+    runs = services.runs.of(owner, MOST_RUNS)
+    found = [model for run in runs for model in made_by(services, run)]
+    tuned = sorted(found, key=lambda model: model.created, reverse=True)
+    return [*_bases(services, owner, [model.run for model in tuned if model.run]), *tuned]
+
+
+def made_by(services: Services, run: Run) -> list[NamedModel]:
+    """What a run offers: its adapter where it has ended with one, its checkpoints while it goes."""
+    if can_answer(services, run):
+        return [_tuned(run)]
+    if not run.is_live:
+        return []
+    found = [one for one in sealed(services.artifacts.checkpoints_dir(run.id)) if WEIGHTS[0] in one.files]
+    made = _tuned(run)
+    return [replace(made, name=f"{made.name}:{STEP}{one.step}", created=int(one.at), step=one.step) for one in found]
 
 
 def _bases(services: Services, owner: str, runs: list[Run]) -> list[NamedModel]:
@@ -97,15 +118,17 @@ def can_answer(services: Services, run: Run) -> bool:
 
 def find_model(services: Services, owner: str, name: str) -> NamedModel:
     """The model of this name. Raises `NotFound`, with the same words for what is not there and what is another's."""
-    run_id = name.rpartition(":")[2]
+    whole, _, step = name.partition(f":{STEP}")
+    run_id = whole.rpartition(":")[2]
     if name.startswith("ft:") and is_id(run_id):
         try:
-            run = services.runs.get(run_id, owner)
+            made = made_by(services, services.runs.get(run_id, owner))
         except NotFound:
             raise no_model(name) from None
-        if can_answer(services, run):
-            return _tuned(run)
-        raise no_model(name)
+        found = next((model for model in made if step == (str(model.step) if model.step else "")), None)
+        if found is None:
+            raise no_model(name)
+        return found
     if name == STARTER_REPO:  # the common case asks no run
         return _bases(services, owner, [])[0]
     for model in models_of(services, owner):
@@ -126,4 +149,4 @@ def open_named(services: Services, model: NamedModel) -> EngineClient:
     """
     if model.run is None:
         return open_engine(services, model.repo, model.revision)
-    return open_pair(services, model.run)
+    return open_model(services, model.run.owner, [model.asked_as])
