@@ -238,6 +238,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a model folder; else the starter model of the data dir")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the engine has it; for all, or others on the cores spoil it
     data = Path(os.environ.get("TUNESMITH_DATA_DIR", tempfile.gettempdir() + "/bench-data"))
     result = measure(asked.model or data / "models" / "starter", asked.rounds)
     sys.stdout.write(json.dumps(result) + "\n")

@@ -16,6 +16,7 @@ from studio.core.errors import Conflict, NotFound, Refused, Unavailable
 from studio.core.other_engine import OtherEngine
 from studio.core.settings import Settings
 from studio.core.use_cases.chat import open_engine, open_model
+from studio.ui.home_view import playground_words
 
 CHAT = [{"role": "user", "content": "Hi"}]
 
@@ -192,3 +193,9 @@ def test_a_server_that_is_not_there_is_one_sentence() -> None:
     assert gone.health() is None
     with pytest.raises(Unavailable, match="does not answer"):
         gone.checked("someone/Tiny")
+
+
+def test_the_machine_card_says_how_busy_the_playground_is() -> None:
+    busy = {"busy": True, "batch": 3, "queue": 2, "tokens_per_s": 41.5, "memory": 620_000_000}
+    assert playground_words(busy) == "3 answering, 2 waiting, 41.5 tokens/s, 620 MB"
+    assert playground_words({"busy": False, "memory": 620_000_000}) == "Ready, 620 MB"
