@@ -103,10 +103,13 @@ class EngineClient:
         timeout = httpx.Timeout(wait_s, connect=2.0)
         return httpx.Client(transport=transport, base_url="http://engine", timeout=timeout, trust_env=False)
 
-    def health(self) -> dict[str, Any] | None:
-        """What the engine says of itself: ready, base, dtype, adapters, busy; none where it does not answer."""
+    def health(self, wait_s: float = 2.0) -> dict[str, Any] | None:
+        """What the engine says of itself, none where it does not answer.
+
+        ready, base, dtype, adapters, busy; `batch` and `queue` count requests, `memory` and `kept` bytes; tokens_per_s.
+        """
         try:
-            with self._http(2.0) as http:
+            with self._http(wait_s) as http:
                 answer = http.get("/healthz")
                 return dict(answer.json()) if answer.status_code == 200 else None
         except (httpx.HTTPError, ValueError, OSError):

@@ -43,10 +43,10 @@ class OtherEngine(EngineClient):
         """As the engine's."""
         return httpx.AsyncClient(base_url=self._url, timeout=httpx.Timeout(wait_s, connect=2.0), trust_env=False)
 
-    def health(self) -> dict[str, Any] | None:
+    def health(self, wait_s: float = 5.0) -> dict[str, Any] | None:
         """What it serves; none where it does not answer."""
         try:
-            base, adapters = self._models()
+            base, adapters = self._models(wait_s)
         except (Unavailable, Refused, NotFound):
             return None
         return {"ready": True, "base": base["id"], "adapters": adapters}
@@ -63,8 +63,8 @@ class OtherEngine(EngineClient):
             )
         return self
 
-    def _models(self) -> tuple[Mapping[str, Any], list[str]]:
-        with translated(), self._http(5.0) as http:
+    def _models(self, wait_s: float = 5.0) -> tuple[Mapping[str, Any], list[str]]:
+        with translated(), self._http(wait_s) as http:
             answer = http.get("/v1/models")
             checked_answer(answer)
             listed = answer.json()["data"]

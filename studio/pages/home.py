@@ -54,7 +54,7 @@ def drawn(services: Services, runs: Sequence[Run]) -> list[Any]:
         gr.update(visible=going is not None and going.state != "stopping"),
         going.id if going else "",
         home_view.recent(runs),
-        home_view.machine_card(found, load, memory[0], live.worker_here(services)),
+        home_view.machine_card(found, load, memory[0], live.worker_here(services), live.playground(services)),
     ]
 
 

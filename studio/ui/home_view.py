@@ -20,6 +20,7 @@ from studio.ui.units import figure, file_size, gib, gib_of, percent
 METRICS = ("loss", "tokens_per_s", "epoch")
 MOST_RECENT = 5
 MOST_IN_STRIP = 6
+NO_ENGINE: Mapping[str, Any] = {}
 STEPS = (
     ("Base model", "The starter model, a folder on this machine, or one from the Hub."),
     ("Your data", "CSV, JSONL or JSON. You see what will be learnt before anything runs."),
@@ -192,8 +193,19 @@ def recent(runs: Sequence[Run]) -> Markup:
     return cardhead("Recent runs", link("All runs", "/runs")) + body
 
 
-def machine_card(found: Mapping[str, Any], load: Load, used_by_run: int, worker_here: bool) -> Markup:
-    """Memory as a meter, then processor, accelerator, disk and worker."""
+def playground_words(engine: Mapping[str, Any]) -> str:
+    """The playground's process in a line: who is answered, how fast, and what it takes."""
+    memory = file_size(int(engine.get("memory", 0)))
+    if not engine.get("busy"):
+        return f"Ready, {memory}"
+    waiting = f", {engine['queue']} waiting" if engine.get("queue") else ""
+    return f"{engine.get('batch', 0)} answering{waiting}, {figure(engine.get('tokens_per_s', 0.0))} tokens/s, {memory}"
+
+
+def machine_card(
+    found: Mapping[str, Any], load: Load, used_by_run: int, worker_here: bool, engine: Mapping[str, Any] = NO_ENGINE
+) -> Markup:
+    """Memory as a meter, then processor, accelerator, disk, worker, and the playground's process where one runs."""
     run = min(used_by_run, load.memory_used)
     parts = [("This run", run, "m1")] if run else []
     parts += [("Other programs" if run else "In use", load.memory_used - run, "m2" if run else "m1")]
@@ -205,6 +217,8 @@ def machine_card(found: Mapping[str, Any], load: Load, used_by_run: int, worker_
         ("Disk", f"{file_size(load.disk_free)} free"),
         ("Worker", "Here" if worker_here else "Not running"),
     ]
+    if engine:
+        rows.append(("Playground", playground_words(engine)))
     return cardhead("This machine") + meter(parts, load.memory_total) + facts(rows, "ts-facts--rows")
 
 

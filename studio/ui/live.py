@@ -13,6 +13,7 @@ import gradio as gr
 
 from studio.core.config import RunConfig, parse_config
 from studio.core.disk import room_words
+from studio.core.engine_client import EngineClient
 from studio.core.errors import Faults
 from studio.core.machine import Load, load_now, resident_bytes
 from studio.core.services import Services
@@ -24,6 +25,7 @@ from studio.ui.line_view import Line, line_of
 from studio.ui.markup import Markup, moment, share_of
 from studio.ui.units import about, duration, figure, left, percent
 
+ENGINE_SECONDS = 0.3  # a page does not wait longer for the playground's figures
 MEMORY_SECONDS = 2
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _MOST_BEFORE_THE_END = 0.99
@@ -141,6 +143,19 @@ def memory_of(services: Services, run: Run) -> tuple[int, int]:
     if not run.is_live or run.pid is None or run.host != socket.gethostname():
         return 0, 0
     return _resident_at(run.pid, int(time.monotonic() / MEMORY_SECONDS)), load(services).memory_total
+
+
+def playground(services: Services) -> dict[str, Any]:
+    """What the playground's process says of itself, asked once for all pages in two seconds; empty without one."""
+    machine = services.machines.newest()
+    row = services.machines.engine(machine.host) if machine else None
+    return _engine_at(row.socket, int(time.monotonic() / MEMORY_SECONDS)) if row and row.socket else {}
+
+
+@lru_cache(maxsize=4)
+def _engine_at(path: str, moment: int) -> dict[str, Any]:
+    del moment
+    return EngineClient(Path(path)).health(ENGINE_SECONDS) or {}
 
 
 @lru_cache(maxsize=4)

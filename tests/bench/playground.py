@@ -206,8 +206,8 @@ def measure(model: Path, rounds: int) -> dict[str, Any]:
         serve = stack.enter_context(transformers_serve(model, dtype))
         if serve is not None:
             contenders["serve"] = serve
-        for ask in contenders.values():
-            ask(question())
+        for name, ask in contenders.items():
+            sys.stderr.write(f"{name}: {ask(question())}\n")
         client_rounds = [one_round(contenders, client) for _ in range(rounds)]
     medians = {name: statistics.median(one[name] for one in client_rounds) for name in client_rounds[0]}
     others = [name for name in contenders if name != "engine"]
@@ -238,6 +238,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a model folder; else the starter model of the data dir")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the engine has it; for all, or others on the cores spoil it
     data = Path(os.environ.get("TUNESMITH_DATA_DIR", tempfile.gettempdir() + "/bench-data"))
     result = measure(asked.model or data / "models" / "starter", asked.rounds)
     sys.stdout.write(json.dumps(result) + "\n")
