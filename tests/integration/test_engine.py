@@ -187,11 +187,11 @@ def test_numbers_that_are_none_are_refused(served: Served) -> None:
         assert http.post("/v1/chat/completions", content=raw).status_code == 422
 
 
-def test_beams_with_several_answers_or_chances_are_refused(served: Served) -> None:
-    for more in ({"n": 2}, {"logprobs": True}):
-        with served.client._http(5) as http:
-            body = {"model": "base", "messages": CHAT, "num_beams": 2} | more
-            assert http.post("/v1/chat/completions", json=body).status_code == 422
+@pytest.mark.parametrize("more", [{"n": 2}, {"logprobs": True}])
+def test_beams_with_several_answers_or_chances_are_refused(served: Served, more: dict[str, object]) -> None:
+    with served.client._http(5) as http:
+        body = {"model": "base", "messages": CHAT, "num_beams": 2} | more
+        assert http.post("/v1/chat/completions", json=body).status_code == 422
 
 
 def test_the_prompt_and_its_hash_are_told_with_and_without_an_answer(served: Served) -> None:
@@ -200,7 +200,7 @@ def test_the_prompt_and_its_hash_are_told_with_and_without_an_answer(served: Ser
     _text, last = whole(served.client.stream_chat("one", CHAT, GREEDY))
     assert last.prompt_hash == told["prompt_hash"] and last.usage["prompt_tokens"] == told["tokens"]
     with served.client._http(30) as http:
-        answer = http.post("/v1/chat/completions", json={"model": "one", "messages": CHAT, "max_tokens": 1}).json()
+        answer = http.post("/v1/chat/completions", json={"model": "one", "messages": CHAT}).json()
     assert answer["system_fingerprint"] == told["prompt_hash"]
 
 
@@ -224,7 +224,6 @@ def test_several_answers_with_the_chances_of_their_tokens(served: Served) -> Non
     body = {"model": "base", "messages": CHAT, "max_tokens": 3, "n": 2, "logprobs": True, "seed": 1}
     with served.client._http(30) as http:
         answer = http.post("/v1/chat/completions", json=body).json()
-    assert [choice["index"] for choice in answer["choices"]] == [0, 1]
     assert all(len(choice["logprobs"]["content"]) == 3 for choice in answer["choices"])
     assert answer["usage"]["completion_tokens"] == 6
 
@@ -234,7 +233,7 @@ def test_a_late_question_is_answered_while_a_long_answer_goes_on_and_figures_tel
     next(long)
     assert whole(served.client.stream_chat("base", CHAT, GREEDY))[1].finish == "length"
     health = served.client.health() or {}
-    assert health["batch"] == 1 and health["queue"] == 0 and health["tokens_per_s"] > 0
+    assert (health["batch"], health["queue"]) == (1, 0) and health["tokens_per_s"] > 0
     assert health["memory"] > 10**8 and health["kept"] > 0
     long.close()  # type: ignore[attr-defined]
     wait_until(lambda: idle(served), 1)
