@@ -28,6 +28,11 @@ class ChatOptions:
     max_tokens: int = 256
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    num_beams: int = 1
+    continue_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,14 @@ class EngineClient:
             _check(answer)
             yield from _pieces(answer)
 
+    def prompt(self, model: str, messages: Sequence[Message], options: ChatOptions = ChatOptions()) -> dict[str, Any]:
+        """What the model would read: the exact `text`, how many `tokens` it has, their `prompt_hash`."""
+        body = {"model": model, "messages": list(messages), **_given(options)}
+        with _translated(), self._http(SILENCE_S) as http:
+            answer = http.post("/v1/prompt", json=body)
+            _check(answer)
+            return dict(answer.json())
+
     def stream_both(
         self, columns: Sequence[tuple[str, Sequence[Message]]], options: ChatOptions = ChatOptions()
     ) -> Iterator[tuple[int, Piece]]:
@@ -182,6 +195,11 @@ def _given(options: ChatOptions) -> dict[str, Any]:
         "top_p": options.top_p,
         "max_tokens": options.max_tokens,
         "stop": list(options.stop),
+        "top_k": options.top_k,
+        "min_p": options.min_p,
+        "repetition_penalty": options.repetition_penalty,
+        "num_beams": options.num_beams,
+        "continue_final": options.continue_final,
     }
     return told if options.seed is None else {**told, "seed": options.seed}
 

@@ -7,6 +7,7 @@ from studio.core.db import Database
 from studio.core.migrate import open_records, prepare_data_dir
 from studio.core.queue import Bell
 from studio.core.settings import Settings
+from studio.core.stores.chats import ChatStore
 from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.line import LineStore, TombstoneStore
 from studio.core.stores.machines import MachineStore
@@ -28,6 +29,7 @@ class Services:
     line: LineStore
     tombstones: TombstoneStore
     measurements: MeasurementStore
+    chats: ChatStore
     artifacts: Artifacts
     bell: Bell
 
@@ -37,5 +39,5 @@ def open_services(settings: Settings) -> Services:
     prepare_data_dir(settings)
     db = open_records(settings)
     runs = RunStore(db), MetricStore(db), DatasetStore(db), MachineStore(db)
-    stores = *runs, LineStore(db), TombstoneStore(db), MeasurementStore(db)
+    stores = *runs, LineStore(db), TombstoneStore(db), MeasurementStore(db), ChatStore(db)
     return Services(settings, db, *stores, Artifacts(settings.data_dir), Bell(settings))

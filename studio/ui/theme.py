@@ -124,7 +124,7 @@ ICONS = {  # 20 by 20, drawn with a line
 }
 
 # Switches the mode and remembers it; Gradio itself follows the system or `?__theme=`. The skip link needs a script,
-# because the page has a <base> and a bare #main would leave it.
+# because the page has a <base> and a bare #main would leave it. A button with data-ts-copy copies that text.
 SWITCH = """<script>(() => {
   const kept = localStorage.getItem("tunesmith-theme"), body = document.body;
   if (kept) body.classList.toggle("dark", kept === "dark");
@@ -136,6 +136,21 @@ SWITCH = """<script>(() => {
       const main = document.getElementById("main");
       main.tabIndex = -1;
       main.focus();
+    }
+    const copy = event.target.closest("[data-ts-copy]");
+    if (copy) {
+      const done = () => { copy.textContent = "Copied"; };
+      const text = copy.dataset.tsCopy;
+      if (navigator.clipboard) navigator.clipboard.writeText(text).then(done);
+      else {  // a page without https
+        const box = document.createElement("textarea");
+        box.value = text;
+        copy.after(box);
+        box.select();
+        if (document.execCommand("copy")) done();
+        box.remove();
+        copy.focus();
+      }
     }
   });
 })();</script>"""
