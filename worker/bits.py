@@ -1,6 +1,5 @@
 """A base model in fewer bits, for trainer and playground alike: what bitsandbytes is told, and how it is read."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -8,8 +7,6 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, modeling_utils
-
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for `kernels`, which runs code from a hub
 
 
 def bits_config(quantization: str, double: bool, dtype: torch.dtype) -> BitsAndBytesConfig | None:

@@ -20,6 +20,7 @@ FIRST_LOOK = 12  # points of the loss before any rule reads it
 FLAT_LOOK, FLAT_SHARE = 20, 0.3  # points and share of the run before a flat loss is one
 SAME = 0.01  # of a loss: what is nearer counts as equal
 KNOWN_ALREADY = 0.05  # a loss below it has nowhere to fall
+HARMED = 0.1  # of the base model's held-out loss: beyond it something was learnt, and the wrong thing
 RISES, WORSE = 2, 0.02  # checks in a row that are worse than the best one, each by this share
 LASTING = 5  # points in a row that stand above where the loss began
 
@@ -40,11 +41,12 @@ def alarms(series: Mapping[str, Points], steps: int, ended: bool = False) -> lis
     `series` are its metrics by name; the held-out loss of step 0 is the base model's.
     """
     loss, checks = _finite(series.get("loss", ())), _finite(series.get("eval_loss", ()))
-    found = [
+    raised = [
         *_diverging(loss),
         *_nothing_learnt(_finite(series.get("grad_norm", ())), checks, ended),
         *_overfitting(loss, checks),
     ]
+    found = list({one.kind: one for one in reversed(raised)}.values())[::-1]  # of each kind the first
     if not found:
         found += _flat(loss, checks, steps)
     return [*found, *few_steps(steps)]
@@ -115,7 +117,11 @@ def _nothing_learnt(norms: Points, checks: Points, ended: bool) -> Iterator[Alar
         yield Alarm("nothing_learnt", "Nothing is learnt: every gradient is 0", text, norms[0][0])
     elif ended and len(checks) > 1 and checks[0][0] == 0:
         base, best = checks[0][1], min(value for _, value in checks[1:])
-        if best > (1 - SAME / 2) * base and base > KNOWN_ALREADY:
+        if best > (1 + HARMED) * base + SAME:
+            title = f"It became worse: held-out loss {best:.2f}, the base model's is {base:.2f}"
+            text = "The learning rate is probably too high for it. A quarter of it is a fair try."
+            yield Alarm("diverging", title, text)
+        elif best > (1 - SAME / 2) * base and base > KNOWN_ALREADY:
             title = f"Nothing was learnt: held-out loss {best:.2f}, the base model's is {base:.2f}"
             yield Alarm("nothing_learnt", title, "A higher learning rate, more epochs or other examples may help.")
 
@@ -149,7 +155,7 @@ def _flat(loss: Points, checks: Points, steps: int) -> Iterator[Alarm]:
     seen = _trend(loss)
     fell = seen.start - seen.now
     better = len(checks) > 1 and checks[-1][1] < checks[0][1] * (1 - 2 * SAME)
-    if seen.start < KNOWN_ALREADY or better or fell > max(2 * SAME * seen.start, seen.noise):
+    if seen.start < KNOWN_ALREADY or better or abs(fell) > max(2 * SAME * seen.start, seen.noise):
         return
     title = f"The loss has not moved: {seen.start:.2f} at the start, {seen.now:.2f} at step {loss[-1][0]:,}"
     yield Alarm("flat", title, "A higher learning rate usually moves it; ten times as high is a fair try.", loss[0][0])

@@ -5,14 +5,14 @@ from dataclasses import replace
 from studio.core.errors import Fault
 from studio.core.examples import Example
 
-COMPARISONS, JUDGED, PLAIN = "comparisons", "judged answers", "examples"
+COMPARISONS, JUDGED, PLAIN = "comparisons", "judged answers", "plain answers"
 _SHAPES = {"preference": COMPARISONS, "openai_preference": COMPARISONS, "unpaired_preference": JUDGED}
 _TAKES = {"sft": (PLAIN, COMPARISONS), "dpo": (COMPARISONS,), "orpo": (COMPARISONS,), "kto": (JUDGED,)}
 _NEEDS = {
     COMPARISONS: "a better and a worse answer for each question (columns such as chosen and rejected)",
     JUDGED: "answers that are each judged good or bad (a column such as label)",
 }
-_FITTING = {COMPARISONS: "dpo or orpo", JUDGED: "kto", PLAIN: "sft"}
+_FITTING = {COMPARISONS: "DPO or ORPO", JUDGED: "KTO", PLAIN: "SFT"}
 
 
 def shape_of(format_name: str) -> str:
@@ -32,10 +32,10 @@ def unfit(method: str, shape: str) -> list[Fault]:
     way_out = f"Choose {_FITTING[shape]}, or another dataset."
     if method == "sft":
         return [
-            Fault("method.name", "This dataset holds judged answers, and sft would learn the bad ones too.", way_out)
+            Fault("method.name", "This dataset holds judged answers, and SFT would learn the bad ones too.", way_out)
         ]
     needed = _NEEDS[_TAKES[method][0]]
-    return [Fault("method.name", f"{method} needs {needed}; this dataset holds {shape}.", way_out)]
+    return [Fault("method.name", f"{method.upper()} needs {needed}; this dataset holds {shape}.", way_out)]
 
 
 def learns(method: str, learn: str) -> str:

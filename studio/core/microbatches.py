@@ -6,6 +6,8 @@ micro-batch's loss is a sum over its learnt tokens, divided by the learnt tokens
 
 from collections.abc import Sequence
 
+from studio.core.config import RunConfig
+
 # Tokens of a micro-batch, padding counted, where the config leaves it to the studio.
 BUDGETS = {("cpu", "float32"): 1024, ("cpu", "bfloat16"): 1024, ("cuda", "float32"): 8192, ("cuda", "bfloat16"): 16384}
 # Up to this many tokens a processor attends in blocks and keeps what each token takes of each other one: fast, and
@@ -13,6 +15,11 @@ BUDGETS = {("cpu", "float32"): 1024, ("cpu", "bfloat16"): 1024, ("cuda", "float3
 BLOCKS_UP_TO = 768
 OPTIMIZED_AT_ONCE = 50_000_000  # trained numbers whose gradients stand in float32 at once
 CHECK_TOKENS = 4096  # of held-out examples at once, padding counted; more does not make a processor faster
+
+
+def splits(config: RunConfig) -> bool:
+    """Whether the studio splits each step; else the person's batches are read as they are."""
+    return config.training.path == "fast" and config.method.name == "sft"
 
 
 def token_budget(wanted: int, device_kind: str, dtype: str) -> int:

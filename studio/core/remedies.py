@@ -6,6 +6,7 @@ from typing import Any
 
 from studio.core.config import RunConfig, parse_config
 from studio.core.errors import Faults
+from studio.core.microbatches import splits
 
 MEMORY = {"out_of_memory", "host_out_of_memory", "device_out_of_memory"}
 CALMER, BOLDER = 0.25, 10.0
@@ -55,7 +56,7 @@ def _training(words: str, **values: Any) -> Change:
 def _fewer_examples(config: RunConfig) -> Change | None:
     """Where the person's batches are read as they are."""
     training = config.training
-    if training.per_device_train_batch_size < 2 or (training.path == "fast" and config.method.name == "sft"):
+    if training.per_device_train_batch_size < 2 or splits(config):
         return None
     half = training.per_device_train_batch_size // 2
     rest = -(-training.per_device_train_batch_size // half) * training.gradient_accumulation_steps
@@ -66,7 +67,7 @@ def _fewer_examples(config: RunConfig) -> Change | None:
 def _fewer_tokens(config: RunConfig) -> Change | None:
     """Where the studio splits each step itself."""
     half = (config.training.micro_batch_tokens or USUAL_TOKENS) // 2
-    if half < SHORTEST or config.training.path != "fast" or config.method.name != "sft":
+    if half < SHORTEST or not splits(config):
         return None
     return _training(f"{half:,} tokens at once", micro_batch_tokens=half)
 

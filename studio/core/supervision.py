@@ -16,7 +16,7 @@ def supervision_faults(config: RunConfig, name: str, counts: Mapping[str, Any]) 
     if counts["train_learnt"] or not whole:
         return []
     longest, examples = config.training.max_length, f"{counts['examples']:,}"
-    if not counts["train"] and not counts["cut"]:
+    if not (counts["train"] or counts["cut"] or counts.get("nothing_learnt")):
         words = f"{name} leaves nothing to learn from: all of its {examples} examples are held out to check."
         return [Fault("dataset", words, "Give its eval part fewer of them.")]
     if counts["cut"] and config.training.overlong == "drop":

@@ -57,15 +57,24 @@ class _Sums:
             setattr(self, counted, getattr(self, counted) + 1)
         if isinstance(one, Refused):
             self.refused_words = self.refused_words or one.problem
+            self._drop(train)
             return
         size, learnt = len(one.ids), one.learnt
         self.lengths.append(size + one.cut)
         self.cut_tokens += one.cut
         if one.cut and drops:
-            self.dropped_train, self.dropped_eval = self.dropped_train + train, self.dropped_eval + (not train)
+            self._drop(train)
+            return
+        if not learnt:
+            self._drop(train)
+            self.tokens += size
             return
         self.tokens, self.learnt = self.tokens + size, self.learnt + learnt
         self.train_tokens, self.train_learnt = self.train_tokens + size * train, self.train_learnt + learnt * train
+
+    def _drop(self, train: bool) -> None:
+        """The trainer leaves it out."""
+        self.dropped_train, self.dropped_eval = self.dropped_train + train, self.dropped_eval + (not train)
 
 
 def kinds_of(one: Learnt | Refused) -> list[str]:

@@ -76,7 +76,7 @@ def numbered(number: int, title: str) -> Markup:
 
 def dataset_head(address_: str) -> Markup:
     """The title of the dataset's card, with the way to what is chosen."""
-    return cardhead(numbered(2, "Dataset"), link("Look inside", address_ or "/datasets"))
+    return cardhead(numbered(2, "Dataset"), link("Look inside", address_) if address_ else NOTHING)
 
 
 def first_look(book: Book, repo: str, revision: str, owner: str) -> Markup:
@@ -137,7 +137,8 @@ class Desk:
         named = asked.get("from", ""), asked.get("dataset", ""), asked.get("continue", "")
         values = run_form.first_values(self.services, owner, *named)
         model = gr.update(choices=choices(settings, owner), value=values.repo)
-        dataset = gr.update(choices=run_form.dataset_choices(self.services, owner), value=values.version_id)
+        datasets = run_form.dataset_choices(self.services, owner)
+        dataset = gr.update(choices=datasets, value=values.version_id, visible=bool(datasets))
         about = first_look(self.book, values.repo, str(values.settings[REVISION]), owner)
         waits = run_form.after_choices(self.services, owner)
         after = gr.update(choices=waits, value="", visible=len(waits) > 1)
@@ -167,7 +168,8 @@ class Desk:
         """The dataset that was just made, chosen among the person's."""
         if not made:
             return gr.skip()
-        return gr.update(choices=run_form.dataset_choices(self.services, owner_of(request)), value=made)
+        choices = run_form.dataset_choices(self.services, owner_of(request))
+        return gr.update(choices=choices, value=made, visible=True)
 
     def begin(self, request: gr.Request, *values: Any) -> Iterator[Any]:
         """Queue the run and go to it, or say everything that is wrong; the form stays as it is."""
@@ -179,6 +181,15 @@ class Desk:
             yield told(queued(run)), gr.update(interactive=False)
         except Exception as error:  # the door of a page: nothing may pass it unsaid
             yield told(note_of(error)), gr.skip()
+
+
+def counting(version_id: Any) -> Any:
+    """Another dataset: what stands in the panel is of the one before, until its tokens are counted.
+
+    Start stays as it is. A dropdown tells of one choice more than once: a click between would fall on a button that was
+    just switched off, and be lost.
+    """
+    return str(muted("Counting what it holds…")) if version_id else gr.skip()
 
 
 def draw(studio: gr.Blocks, services: Services) -> None:
@@ -204,9 +215,13 @@ def wire(studio: gr.Blocks, desk: Desk, form: Form) -> None:
     filled += form.settings
     loaded = studio.load(desk.fill, None, filled, **QUIET)
     loaded.then(followed, inputs, panel, **last)
-    gr.on([*(one.change for one in inputs), form.pulse.tick], followed, inputs, panel, **last)
+    knobs = [one.change for one in inputs if one is not form.dataset]
+    gr.on([*knobs, form.pulse.tick], followed, inputs, panel, **last)
     form.nearest.click(desk.fitted, inputs, form.settings, **QUIET)
     refitted = [card.preset, card.base, *form.settings]
+    picked = form.dataset.change(counting, form.dataset, form.why, **QUIET)
+    taught = picked.then(desk.settings.taught, [card.base, *inputs], refitted, **last)
+    taught.then(followed, inputs, panel, **last)  # not before the method went along with the dataset
     read = settings_card.wire(card, desk.settings, form.model, form.dataset, loaded)
     for looked in form.base.wire(desk.services, desk.book, form.settings[REVISION], read):
         fitted = looked.then(desk.settings.refit, [card.base, *inputs], refitted, **last)

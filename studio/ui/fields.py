@@ -14,6 +14,7 @@ from studio.core.config import Knob
 from studio.core.errors import Fault
 
 ALL_LAYERS = "all-linear"
+UNITS = {"s": "seconds"}
 
 
 class Choice(gr.Dropdown):
@@ -86,7 +87,8 @@ def help_of(knob: Knob) -> str:
     """The help with the unit, the bounds, and the name that the field has in the libraries."""
     name = knob.path.rpartition(".")[2]
     named = "" if f"({name})" in knob.help else f" ({name})"
-    unit = f"In {knob.unit}. " if knob.unit and knob.unit not in knob.help.lower() else ""
+    spelled = UNITS.get(knob.unit, knob.unit)
+    unit = f"In {spelled}. " if spelled and spelled not in knob.help.lower() else ""
     words, bounds = knob.help.rstrip("."), bounds_of(knob)
     return f"{unit}{words}{named}.{' ' + bounds + '.' if bounds else ''}"
 

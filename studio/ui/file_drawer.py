@@ -15,7 +15,7 @@ from studio.shell.session import owner_of
 from studio.ui import baseline, run_form
 from studio.ui.fields import told
 from studio.ui.frame import QUIET
-from studio.ui.markup import Markup, html, log_text, note
+from studio.ui.markup import Markup, html, log_text, muted, note
 from studio.ui.notices import note_of
 from studio.ui.run_form import KNOBS
 
@@ -27,9 +27,13 @@ class FileDrawer:
         """Drawn where it is made."""
         with gr.Accordion("As a file (YAML)", open=False, elem_classes="ts-drawer") as self.drawer:
             self.text = html()
-            self.drop = gr.File(label="Read a file in", file_types=[".yaml", ".yml"], height=72, elem_classes="ts-drop")
+            kinds = [".yaml", ".yml"]
+            html(muted("Or the other way round: a file that was kept fills the form."))
+            self.drop = gr.File(
+                label="Read a file in", show_label=False, file_types=kinds, height=72, elem_classes="ts-drop"
+            )
             self.paste = gr.Textbox(label="Or paste one here", lines=3, max_lines=12, max_length=MOST_BYTES)
-            self.take = gr.Button("Use what is pasted", size="md")
+            self.take = gr.Button("Use what is pasted", size="md", elem_classes="ts-cancel")
             self.said = html(visible=False)
 
 

@@ -18,7 +18,11 @@ NO_TEMPLATE = (
     "A base model: it has no chat template. Chats are written as User: and Assistant: lines, and every answer ends "
     "with the model's own end of text. Another one stands under Chat template."
 )
-LICENCES = {"apache-2.0": "Apache 2.0", "mit": "MIT"}
+LICENCES = {
+    "apache-2.0": "Apache 2.0", "mit": "MIT", "llama2": "Llama 2", "llama3": "Llama 3", "llama3.1": "Llama 3.1",
+    "llama3.2": "Llama 3.2", "llama3.3": "Llama 3.3", "llama4": "Llama 4", "gemma": "Gemma", "qwen": "Qwen",
+    "qwen-research": "Qwen Research", "cc-by-nc-4.0": "CC BY-NC 4.0", "cc-by-4.0": "CC BY 4.0",
+}  # fmt: skip
 
 
 class Book:
@@ -81,9 +85,10 @@ def about_hub(found: HubModel) -> Markup:
 
 
 def row_words(found: Found) -> str:
-    """A row of the type-ahead: "Qwen/Qwen2.5-0.5B-Instruct · 494 M · Apache 2.0 · 1.2 M downloads · gated"."""
-    parts = [found.repo, short(found.parameters) if found.parameters else "", licence_words(found.licence)]
-    parts += [downloads_words(found.downloads) if found.downloads else "", "gated" if found.gated else ""]
+    """A row of the type-ahead: "Qwen/Qwen2.5-0.5B · 494 M parameters · Apache 2.0 · 1.2 M downloads · gated"."""
+    size = f"{short(found.parameters)} parameters" if found.parameters else ""
+    parts = [found.repo, size, licence_words(found.licence)]
+    parts += [f"{short(found.downloads)} downloads" if found.downloads else "", "gated" if found.gated else ""]
     return " · ".join(part for part in parts if part)
 
 
@@ -96,7 +101,7 @@ def short(number: float) -> str:
 
 
 def downloads_words(number: int) -> str:
-    """ "1.2 M downloads" of the last month, as the Hub counts."""
+    """ "1.2 M a month": the Hub counts those of the last one."""
     return f"{short(number)} a month"
 
 

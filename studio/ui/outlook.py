@@ -109,12 +109,13 @@ def uncounted(waits: Markup, config: RunConfig, dataset: DatasetVersion, found: 
 
 def drawn(planned: Plan, seen: Forecast, config: RunConfig) -> Markup:
     """The panel with all its figures."""
-    learnt = seen.counts.get("train_learnt", seen.counts["learnt"]) * config.training.num_train_epochs
+    read = planned.steps / planned.steps_per_epoch
+    learnt = seen.counts.get("train_learnt", seen.counts["learnt"]) * read
     pairs: list[tuple[Text, Text]] = [
         ("Time", time_words(seen.time)),
         ("Steps", steps_words(planned)),
         ("Learns from", examples_words(planned)),
-        ("Learnt tokens", small(count(learnt), "answers only")),
+        ("Learnt tokens", small(count(learnt), f"of {count(planned.tokens)} read")),
         *([("Checks and answers", beside_words(seen.time))] if seen.time and seen.time.checking.read else []),
         *([("Disk", disk_words(seen.room))] if seen.room else []),
     ]
@@ -160,7 +161,9 @@ def disk_note(room: Room | None) -> Markup:
 def steps_words(planned: Plan) -> Markup:
     """All steps, and how they come about."""
     epochs = planned.steps / planned.steps_per_epoch
-    return small(count(planned.steps), f"{epochs:.3g} × {planned.steps_per_epoch:,}")
+    if epochs < 1:
+        return small(count(planned.steps), f"of {planned.steps_per_epoch:,} in an epoch")
+    return small(count(planned.steps), f"{epochs:.3g} epoch{'' if epochs == 1 else 's'} of {planned.steps_per_epoch:,}")
 
 
 def examples_words(planned: Plan) -> Markup:
@@ -183,7 +186,8 @@ def warnings(counts: dict[str, Any], max_length: int) -> Markup:
         title = f"{count(counts['cut'], 'example')} longer than {count(max_length, 'token')}"
         notes.append(note("warn", title, text))
     if counts.get("nothing_learnt"):
-        text = "Their answers are cut off whole, or empty. They are left out."
+        more = " A higher Longest example keeps them." if counts.get("cut") else ""
+        text = f"Their answers are cut off whole, or empty. They are left out.{more}"
         notes.append(note("warn", f"{count(counts['nothing_learnt'], 'example')} with nothing to learn", text))
     if counts.get("refused"):
         title = f"{count(counts['refused'], 'example')} that the model's template refuses"

@@ -29,5 +29,7 @@ def row(name: str, said: Any, found: Any, words: Any) -> tuple[Text, Text] | Non
     if not (is_number(said) and is_number(found)) or not found:
         return None
     off = said / found - 1
-    share = "just so" if abs(off) < 0.005 else f"{abs(off):.0%} {'more' if off > 0 else 'less'}"
+    if abs(off) < 0.005:
+        return name, f"{words(found)}, as forecast"
+    share = f"{abs(off):.0%} {'more' if off > 0 else 'less'}"
     return name, f"{words(found)}, forecast {words(said)} ({share})"

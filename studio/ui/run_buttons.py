@@ -73,20 +73,21 @@ class RunButtons:
         """Which buttons stand there, in the order of `places`. `alarms` are the kinds of what the curves say.
 
         `best` is the step of the best check, where a later one was worse; else 0.
+        What failed is retried first of all; what was stopped can be tried, so Retry stands behind that.
         """
         change, waits, ended = change_of(run, alarms), run.state in WAITING, run.state in ENDED
         place, failed = line.place(run), run.state == "failed"
         words = f"Retry with {change.words}" if change else "Retry"
         return [
             gr.update(visible=change is not None and failed, value=words),
-            gr.update(visible=failed or run.state == "stopped"),
+            gr.update(visible=failed),
             gr.update(visible=not ended and run.state != "stopping"),
             gr.update(visible=has_better(run, best), value=f"Stop and keep the best (step {best:,})"),
             gr.update(visible=waits and place not in (None, 1)),
             gr.update(visible=waits and place not in (None, len(line.waiting))),
             gr.update(visible=waits and not run.held),
             gr.update(visible=waits and run.held),
-            gr.update(visible=change is not None and not failed, value=words),
+            gr.update(visible=(change is not None and not failed) or run.state == "stopped", value=words),
             gr.update(visible=ended),
         ]
 

@@ -6,13 +6,14 @@ from studio.core.alarms import Alarm
 from studio.core.stores.runs import Event
 from studio.core.stores.series import Series
 from studio.ui.charts import Line, chart, finite, smooth
-from studio.ui.markup import NOTHING, Markup, Text, join, more, note
+from studio.ui.markup import NOTHING, Markup, Text, empty, join, more, note
 from studio.ui.units import GIB
 
 METRICS = (
     "loss", "eval_loss", "learning_rate", "tokens_per_s", "learnt_tokens_per_s", "mean_token_accuracy", "grad_norm",
     "matmul_share", "padding_share", "data_wait_share", "memory_bytes",
 )  # fmt: skip
+SMALL_METRICS = ("tokens_per_s", "mean_token_accuracy", "learning_rate", "grad_norm")
 SMALL = 104
 SAID_BY_TRAINER = "alarm:no_end"  # what no curve shows
 
@@ -34,6 +35,8 @@ def left_behind(evals: Series) -> int:
 
 def charts(series: dict[str, Series], end: float) -> tuple[Markup, Markup]:
     """The loss; and the small charts, those of the machine folded. `end` is the last step, 0 where it is over."""
+    if not any(finite(series[name]) for name in SMALL_METRICS):
+        return loss(series, end), empty("Speed and more", "Drawn as soon as the first step is done.")
     small = pairs(draw(series, end) for draw in (speed, accuracy, rate, gradient))
     return loss(series, end), small + machine(series, end)
 

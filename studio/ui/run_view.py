@@ -12,7 +12,7 @@ from studio.ui.line_view import Line, checkpoint_words, wait_words
 from studio.ui.markup import Kind, Markup, Text, bar, cardhead, clock, facts, head, join, link_button, note, state, when
 from studio.ui.run_curves import best_eval
 from studio.ui.theme import SHAPES
-from studio.ui.units import UNKNOWN, figure, gib, gib_of, percent
+from studio.ui.units import figure, gib, gib_of, percent
 
 MOST_EPOCH_MARKS = 6
 MARKS = {"note": "running", "warning": "interrupted", "alarm": "interrupted", "eval": "succeeded"}
@@ -53,7 +53,7 @@ def run_links(run: Run, has_adapter: bool, has_log: bool) -> Markup:
 
 def progress_figures(run: Run, series: dict[str, Series], memory: tuple[int, int]) -> Figures:
     """What a running run is doing; what is not known yet is left out. `memory` is bytes of it and of the machine."""
-    rows: Figures = [("Step", f"{run.step:,} of {run.steps:,}" if run.steps else UNKNOWN)]
+    rows: Figures = [("Step", f"{run.step:,} of {run.steps:,}")] if run.steps else []
     if run.resume_step:
         rows.append(("Goes on from", f"step {run.resume_step:,}"))
     if saved := checkpoint_words(run):

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from studio.core.stores.series import Sample
-from studio.ui.markup import Markup, cardhead, join, muted, state
+from studio.ui.markup import NOTHING, Markup, cardhead, join, muted, state
 
 MOST_LENGTH = 600
+LATER = "The model in training answers at checks, where that costs little of the time, and at the end."
 MOST_ROWS = 7  # of one prompt: the base model, and the newest
 
 
@@ -17,7 +18,8 @@ def samples_card(found: Mapping[int, Sequence[Sample]]) -> Markup:
     prompts = max(len(answers) for answers in found.values())
     blocks = join(prompt_block([(step, at[i]) for step, at in found.items() if i < len(at)]) for i in range(prompts))
     head = cardhead("Answers on the way", muted("Prompts that it never learns from"))
-    return Markup('<div class="ts-card ts-answers">{}{}</div>').format(head, blocks)
+    more = NOTHING if max(found) else muted(LATER)
+    return Markup('<div class="ts-card ts-answers">{}{}{}</div>').format(head, blocks, more)
 
 
 def prompt_block(answers: Sequence[tuple[int, Sample]]) -> Markup:

@@ -290,7 +290,6 @@ def wire(card: SettingsCard, desk: SettingsDesk, model: Any, dataset: Any, loade
     fitted = [card.preset, card.base, *card.fields]
     steering = [card.fields[at(path)].input for path in ("method.name", "adapter.tuner")]
     gr.on(steering, desk.refit, asked, fitted, **last)
-    dataset.change(desk.taught, asked, fitted, **last)
     card.preset.input(desk.take, [card.preset, model, dataset, *card.fields], [card.base, *card.fields], **last)
     card.back.click(desk.back, [card.base, model, *card.fields], card.fields, **QUIET)
     for place, button in enumerate(card.undo):

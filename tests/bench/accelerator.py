@@ -1,8 +1,9 @@
 """`python -m tests.bench.accelerator --json [--only NAME]`: training on an accelerator, sequences of 4,096 tokens.
 
 Models of random weights in the shapes of Llama 3 8B and Qwen 2.5 0.5B, LoRA r = 16 on all linear layers over bfloat16
-and over NF4, by Tunesmith's path and by TRL's own (tuned: bfloat16, no activation checkpointing). Each contender is a process of its own. It prints tokens per second, the share of the matrix speed
-measured in the same process (4N + 3A operations a token), the peak of memory, and what the forecast said of it.
+and over NF4, by Tunesmith's path and by TRL's own (tuned: bfloat16, no activation checkpointing). Each contender is a
+process of its own. It prints tokens per second, the share of the matrix speed measured in the same process (4N + 3A
+operations a token), the peak of memory, and what the forecast said of it.
 """
 
 import argparse

@@ -5,10 +5,13 @@ Each in a fresh child: VmHWM less its value before the model is loaded, over a f
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from worker.supervise import TRAINER
 
 SHAPE = {
     "vocab_size": 151_936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
@@ -74,8 +77,10 @@ def main() -> None:
         call = [sys.executable, "-m", "tests.bench.quantised"]
         subprocess.run([*call, "--make", name], check=True)
         found = {}
+        as_trainer = {**TRAINER, **os.environ}  # as the supervisor starts one
         for kind in ("nf4", "none"):
-            said = subprocess.run([*call, "--one", name, kind], check=True, capture_output=True, text=True).stdout
+            order = [*call, "--one", name, kind]
+            said = subprocess.run(order, check=True, capture_output=True, text=True, env=as_trainer).stdout
             found["bf16" if kind == "none" else kind] = json.loads(said.strip().splitlines()[-1])
     found["saved_gb"] = found["bf16"]["peak_gb"] - found["nf4"]["peak_gb"]
     print(json.dumps(found))

@@ -25,7 +25,11 @@ READY_SECONDS = 60
 PATIENCE_MS = 15_000
 # What Gradio says of its own requests that were under way when a page was left; a studio that is really gone fails
 # the test by what it does not show.
-LEAVING = ("AbortError: signal is aborted without reason", "Connection errored out.")
+LEAVING = (
+    "AbortError: signal is aborted without reason",
+    "Connection errored out.",
+    "Unexpected error 404: Not Found",
+)
 expect.set_options(timeout=PATIENCE_MS)
 
 

@@ -20,7 +20,9 @@ def main(
     trainer: Annotated[
         str, typer.Option(help="standin (keeps the protocol only) or real (trains the tiny model).")
     ] = "standin",
-    points: Annotated[bool, typer.Option("--points", help="Also die once at every failpoint.")] = False,
+    points: Annotated[
+        str, typer.Option(help="Also die once at failpoints: all, a number of them drawn by the seed, or NAME,NAME.")
+    ] = "",
     full: Annotated[bool, typer.Option("--full", help="Also find the disk full once at every write of a run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -28,11 +30,12 @@ def main(
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tunesmith-chaos-") as folder:
         chaos = Chaos(Path(folder), trainer, random.Random(seed), lambda words: print(words, file=sys.stderr))
+        named = drawn(points or "all", seed)
         try:
             for number in range(rounds):
                 chaos.round(number)
-            missed = chaos.every_point(all_points()) if points else []
-            missed += chaos.every_full(all_points()) if full else []
+            missed = chaos.every_point(named) if points else []
+            missed += chaos.every_full(named) if full else []
         except Exception:
             print(chaos.stage.last_words(), file=sys.stderr)
             raise
@@ -40,11 +43,18 @@ def main(
             chaos.close()
         report = {**chaos.report(), "seed": seed, "trainer": trainer, "seconds": round(time.monotonic() - began, 1)}
     if points or full:
-        report |= {"points": len(all_points()), "points_missed": missed}
+        report |= {"points": len(named), "points_missed": missed}
     print(json.dumps(report) if as_json else "\n".join(f"{name}: {value}" for name, value in report.items()))
     for words in chaos.findings.all:
         print(words, file=sys.stderr)
     raise SystemExit(1 if chaos.findings.all or missed else 0)
+
+
+def drawn(wanted: str, seed: int) -> list[str]:
+    """The failpoints that `--points` asks for."""
+    if wanted.isdecimal():
+        return sorted(random.Random(seed).sample(all_points(), min(int(wanted), len(all_points()))))
+    return all_points() if wanted == "all" else wanted.split(",")
 
 
 if __name__ == "__main__":

@@ -69,18 +69,25 @@ def _is_at_work(run: Run) -> bool:
     return run.state in ENDED or (run.state in LIVE and run.pid is not None)
 
 
+LINE = {
+    "hold": [("hold", 0), ("release", 0)],
+    "move": [("earlier", 1), ("later", 1)],
+    "pause": [("pause", None)],
+}
+"""What passes the points of the line: the deed, and on which of the two waiting runs."""
+
+
 def line(stage: Stage, point: str, run: Run) -> None:
     """Deeds on the line of waiting runs, each again after the kill."""
     stage.client("pause")
     waiting = [f"{run.name}-{i}" for i in range(2)]
     for name in waiting:
         stage.submit(name, name)
-    first, second = (stage.named(name)[0] for name in waiting)
+    ids = [stage.named(name)[0].id for name in waiting]
     stage.arm(point)
-    deeds = [("hold", first.id), ("release", first.id), ("earlier", second.id), ("later", second.id), ("pause",)]
     for _ in range(2):
-        for deed in deeds:
-            stage.client(*deed)
+        for deed, at in LINE[point.split(".")[1]]:
+            stage.client(deed, *([] if at is None else [ids[at]]))
     stage.client("resume")
     stage.wait(lambda: all(one.state in ENDED for name in waiting for one in stage.named(name)))
 

@@ -169,4 +169,7 @@ class Chaos:
             deed(stage, point, stage.named(name)[0])
         gone = deed is delete
         self._finish([] if gone else [name], set() if gone else accepted, point, began)
-        return stage.disarm()
+        fired = stage.disarm()
+        if not fired:
+            self.say(f"nothing passed {point}; the log's end:\n{stage.last_words()}")
+        return fired

@@ -81,7 +81,7 @@ def check(model: Path, datasets: dict[str, Path], out: Path) -> set[str]:
         if not expected:
             continue
         if shape == "unpaired_preference":  # judged answers: learning them all would teach the bad ones too
-            with pytest.raises(TrainingFailed, match="Choose kto"):
+            with pytest.raises(TrainingFailed, match="Choose KTO"):
                 prepare(data, load_chat(model), work.config.training)
             continue
         if attempt is None:

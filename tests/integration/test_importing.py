@@ -305,6 +305,7 @@ def test_a_count_of_400_examples_is_quick_and_adds_up(tmp_path: Path, settings: 
     assert 0 < cut["cut"] == cut["cut_tokens"] and cut["tokens"] + cut["cut_tokens"] == counted["tokens"]
     tiny = ask({**request, "max_length": 8}, settings)
     assert tiny["nothing_learnt"] == 400 and tiny["learnt"] == 0
+    assert tiny["train"] == tiny["held_out"] == tiny["train_tokens"] == 0  # as the trainer leaves them out
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,9 @@ def test_answers_on_the_way_cost_at_most_a_twentieth_of_the_training() -> None:
         sampler.check(step)
     assert told[0] == 0 and 2 <= len(told) - 1 <= 5
     assert 3 * (len(told) - 1) <= 0.05 * now[0]
+    sampler.last(110)  # what came out is shown in any case, once
+    sampler.last(110)
+    assert told.count(110) == 1
 
 
 def test_prompts_are_short_where_there_are_short_ones() -> None:

@@ -141,14 +141,14 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(
     assert cut.series("loss") == whole.series("loss")
 
 
-@pytest.mark.parametrize(("name", "words"), [("dpo", "dpo needs a better"), ("kto", "kto needs answers")])
+@pytest.mark.parametrize(("name", "words"), [("dpo", "DPO needs a better"), ("kto", "KTO needs answers")])
 def test_a_dataset_of_another_kind_is_refused_by_the_trainer_too(
     name: str, words: str, tiny: Path, tmp_path: Path
 ) -> None:
     data = write_data(tmp_path / "data.parquet", chats(8))
     with pytest.raises(TrainingFailed, match=words) as caught:
         train(job(tiny, data, tmp_path / "run", method={"name": name}, training=QUICK), Recorder())
-    assert caught.value.reason == "dataset_mismatch" and "Choose sft" in caught.value.remedy
+    assert caught.value.reason == "dataset_mismatch" and "Choose SFT" in caught.value.remedy
 
 
 def test_learn_chooses_the_words(tiny: Path) -> None:

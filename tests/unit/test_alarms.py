@@ -100,6 +100,19 @@ def test_gradients_of_zero_and_a_model_no_better_than_the_base_learnt_nothing() 
     assert kinds(same, ended=True)[0] == "nothing_learnt" and "nothing_learnt" not in kinds(same)
 
 
+def test_a_model_that_became_far_worse_than_the_base_wants_a_lower_rate_and_not_a_higher_one() -> None:
+    def worse(share: float) -> float:
+        return 6.0 if share < 0.2 else 4.5
+
+    checks = [(0, 2.0), (100, 4.5)]
+    (found,) = alarms({**curves(worse), "eval_loss": checks}, 100, ended=True)
+    assert found.kind == "diverging" and "lower" not in found.title and "quarter" in found.text
+
+
+def test_a_loss_that_stands_above_where_it_began_is_not_called_flat() -> None:
+    assert "flat" not in kinds(curves(lambda share: 3.0 if share < 0.1 else 3.4, noise=0.05))
+
+
 @pytest.mark.parametrize(("steps", "said"), [(0, 0), (1, 1), (9, 1), (10, 0)])
 def test_fewer_than_ten_steps_are_said_as_soon_as_they_are_known(steps: int, said: int) -> None:
     assert len(few_steps(steps)) == said == len(alarms({}, steps))

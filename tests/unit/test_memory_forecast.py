@@ -80,6 +80,13 @@ def test_the_nearest_change_is_the_first_that_fits(room: int, words: str | None)
     assert (change.words if change else None) == words
 
 
+@pytest.mark.parametrize("method", ["dpo", "kto", "orpo"])
+def test_where_the_batches_are_the_persons_fewer_examples_are_read_at_once(method: str) -> None:
+    found = list(candidates(config(method={"name": method}), 512))
+    assert found[0].words == "Read 4 examples at once, in steps as large"
+    assert all("micro_batch_tokens" not in change.part.get("training", {}) for change in found)
+
+
 def test_no_change_asks_for_what_does_not_go_together() -> None:
     full = config(adapter={"tuner": "full"})
     assert all("base" not in change.part for change in candidates(full, 2048))

@@ -60,6 +60,7 @@ def test_what_hangs_on_another_field_applies_only_with_it() -> None:
     assert not applies("method.loss_type", values) and not applies("base.bnb_4bit_use_double_quant", values)
     values |= {"method.name": "dpo", "method.loss_type": "ipo"}
     assert applies("method.loss_type", values) and not applies("method.label_smoothing", values)
+    assert applies("training.micro_batch_tokens", flat({})) and not applies("training.micro_batch_tokens", values)
     assert {*HANGING, *SWITCHES} <= {knob.path for knob in knobs()}
 
 

@@ -109,9 +109,8 @@ class Attempt:
     def tell_data(self) -> None:
         """What became of the examples, in the timeline."""
         data, length = self.data, within(self.job, self.chat).max_length
-        detail = (
-            f"{len(data.train)} to learn, {len(data.held_out)} held out, {data.train.learnt} tokens learnt an epoch"
-        )
+        examples = f"{len(data.train):,} to learn, {len(data.held_out):,} held out"
+        detail = f"{examples}, {data.train.learnt:,} tokens learnt an epoch"
         self.reporter.event("note", "Examples prepared", detail)
         if not data.stops:
             found = no_end(len(data.train))
@@ -251,6 +250,8 @@ class Attempt:
             with Timed(self.seconds, "tuned_loss"):
                 assert self.tuner is not None
                 self.tuned_loss = finite(self.tuner.held_out_loss(), "diverged", "Take a lower learning rate.")
+        if self.watch.sampler is not None:
+            self.watch.sampler.last(self.best_step or self.steps)
         if self.job.config.training.predict_with_generate and len(self.data.held_out):
             with Timed(self.seconds, "answers"):
                 self.compared = self.answer()

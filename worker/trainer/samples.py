@@ -32,7 +32,7 @@ class Sampler:
     ) -> None:
         """`tell` takes the step (0: the base model) and its answers; `base` is None where there is none to ask."""
         self._tell, self._tuned, self._base, self._asked, self._clock = tell, tuned, base, asked, clock
-        self._began, self._spent, self._costs = clock(), 0.0, 0.0
+        self._began, self._spent, self._costs, self._steps = clock(), 0.0, 0.0, set[int]()
 
     def check(self, step: int) -> None:
         """After a check at `step`. Raises what is raised between two batches."""
@@ -42,6 +42,11 @@ class Sampler:
         if self._spent + self._costs <= PROMPT_SHARE * (self._clock() - self._began):
             self._costs = self._ask(self._tuned, step)
             self._spent += self._costs
+
+    def last(self, step: int) -> None:
+        """What is published, of `step`, answers in any case: it is what the run was for."""
+        if self._asked and step not in self._steps:
+            self._ask(self._tuned, step)
 
     def ask_base(self, who: Answers | None) -> None:
         """Let `who` answer as the base model, or nobody; it is not asked again."""
@@ -54,6 +59,7 @@ class Sampler:
         start = self._clock()
         answers = who.answer(self._asked)
         pairs = zip(self._asked, answers, strict=True)
+        self._steps.add(step)
         self._tell(step, [Sample(one.asked, one.reference, answer) for one, answer in pairs])
         return self._clock() - start
 

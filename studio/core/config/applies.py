@@ -16,6 +16,7 @@ _HANGS: dict[str, tuple[str, frozenset[str]]] = {
     "method.desirable_weight": ("method.name", frozenset({"kto"})),
     "method.undesirable_weight": ("method.name", frozenset({"kto"})),
     "training.packing": ("method.name", frozenset({"sft"})),
+    "training.path": ("method.name", frozenset({"sft"})),  # the others read the person's batches, by TRL's trainers
     "training.micro_batch_tokens": ("training.path", frozenset({"fast"})),
     "training.checkpoint_layers": ("training.activation_checkpointing", frozenset({"every_n"})),
     **{f"training.{name}": ("training.optim", frozenset({"adamw_torch", "adamw_8bit"}))

@@ -114,7 +114,7 @@ def _why(scale: Scale, learnt: int, passes: int) -> str:
     """Where the values come from: the data first, then the model."""
     parts = []
     if learnt:
-        many = "a few" if learnt < 500 else "some" if learnt < 10_000 else "many"
+        many = "few" if learnt < 500 else "some" if learnt < 10_000 else "many"
         batch = _batch(scale)
         steps = "small steps" if batch == 4 else "large steps" if batch == 16 else "steps"
         passed = "one pass" if passes == 1 else f"{passes} passes"

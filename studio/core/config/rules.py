@@ -32,7 +32,7 @@ def _full(config: Any) -> Iterator[Fault]:
         return
     if base.quantization != "none":
         words = "Full fine-tuning can not train a base model in fewer bits."
-        yield Fault("base.quantization", words, "Choose none, or train an adapter (lora).")
+        yield Fault("base.quantization", words, "Load it as it is (none), or train an adapter (lora).")
     for name, on, words in (
         ("use_dora", adapter.use_dora, "DoRA"),
         ("use_rslora", adapter.use_rslora, "A rank-stabilised scale"),

@@ -32,8 +32,8 @@ class TrainingConfig(Group):
         level="basic", part=OPTIMIZER, gt=0, le=0.1,
     )  # fmt: skip
     per_device_train_batch_size: int = knob(
-        8, "Examples at once", "Times Batches per step: the examples of a step. More is steadier and makes fewer "
-        "steps; the studio splits them so that they fit.",
+        8, "Examples at once", "A step learns from so many examples, times Batches per step. More is steadier and "
+        "makes fewer steps. Where answers are learnt the studio splits them so that they fit.",
         unit="examples", part=BATCH, ge=1, le=1024,
     )  # fmt: skip
     gradient_accumulation_steps: int = knob(
@@ -71,7 +71,15 @@ class TrainingConfig(Group):
     )
     lr_scheduler_type: Literal[
         "linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial", "inverse_sqrt"
-    ] = knob("linear", "Schedule", "How the learning rate falls over the run. Costs nothing.", part=OPTIMIZER)
+    ] = knob(
+        "linear",
+        "Schedule",
+        "How the learning rate falls over the run. Costs nothing.",
+        part=OPTIMIZER,
+        names={"linear": "Linear", "cosine": "Cosine", "constant": "Constant",
+               "constant_with_warmup": "Constant after the warm-up", "cosine_with_restarts": "Cosine with restarts",
+               "polynomial": "Polynomial", "inverse_sqrt": "Inverse square root"},
+    )  # fmt: skip
     warmup_steps: Finite = knob(
         0.05, "Warm-up", "Steps until the full learning rate; below 1 it is a share of all steps. Calms the start.",
         part=OPTIMIZER, ge=0, le=100_000,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.core.config import RunConfig, clashes
+from studio.core.microbatches import splits
 
 Ask = Callable[[RunConfig], int | None]
 LEAST_TOKENS = 256
@@ -57,7 +58,7 @@ def candidates(config: RunConfig, longest: int) -> Iterator[Change]:
 def _smaller_micro_batches(config: RunConfig, longest: int) -> Iterator[Change]:
     """The same examples a step, fewer at once."""
     training = config.training
-    if training.path != "fast":
+    if not splits(config):
         size, times = training.per_device_train_batch_size, training.gradient_accumulation_steps
         while size > 1 and size % 2 == 0:
             size, times = size // 2, times * 2
@@ -79,7 +80,8 @@ def _both(config: RunConfig, longest: int) -> Iterator[Change]:
     length = min(config.training.max_length, longest)
     while length > LEAST_LENGTH:
         length = max(LEAST_LENGTH, length // 2)
-        part: dict[str, dict[str, Any]] = {"training": {"max_length": length, "micro_batch_tokens": length}}
+        fewer = {"micro_batch_tokens": length} if splits(config) else {}
+        part: dict[str, dict[str, Any]] = {"training": {"max_length": length, **fewer}}
         yield Change(part, f"Keep examples to {length:,} tokens")
         if config.training.activation_checkpointing == "none":
             both = {**part["training"], **_again(config).part["training"]}

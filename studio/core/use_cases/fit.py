@@ -12,7 +12,7 @@ from studio.core.config import RunConfig
 from studio.core.estimate.fitting import Change, nearest
 from studio.core.estimate.memory import Load, Memory, least, memory
 from studio.core.estimate.terms import VERSION, Counted, Shape, counted_of
-from studio.core.microbatches import BLOCKS_UP_TO, CHECK_TOKENS, most_tokens, token_budget
+from studio.core.microbatches import BLOCKS_UP_TO, CHECK_TOKENS, most_tokens, splits, token_budget
 from studio.core.models import ModelFacts
 from studio.core.services import Services
 from studio.core.use_cases.experience import Experience, experience
@@ -125,7 +125,7 @@ def loads_of(config: RunConfig, counts: dict[str, Any], machine: Machine) -> Ite
     training = config.training
     budget = token_budget(training.micro_batch_tokens, machine.kind, machine.dtype)
     yield load_of(config, counts, budget)
-    halves = machine.kind != "cpu" and training.path == "fast" and not training.micro_batch_tokens
+    halves = machine.kind != "cpu" and splits(config) and not training.micro_batch_tokens
     while halves and budget // 2 >= longest(counts, config):
         budget //= 2
         yield load_of(config, counts, budget)
@@ -135,10 +135,10 @@ def load_of(config: RunConfig, counts: dict[str, Any], budget: int) -> Load:
     """The largest micro-batch that can come within `budget` tokens, and the largest one of a check."""
     training, most = config.training, longest(counts, config)
     step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    if training.path == "fast":
+    if splits(config):
         rows, width = fullest(counts, most, step, budget)
     else:
-        rows, width = training.per_device_train_batch_size, most
+        rows, width = sides(config) * training.per_device_train_batch_size, most
     share = min(1.0, counts.get("train_learnt", 0) / max(1, counts.get("train_tokens", 1)) * 1.2)
     held = int(counts.get("held_out") or 0)
     check = Shape(max(1, min(held, CHECK_TOKENS // most)), most, 0) if held else None
@@ -150,6 +150,11 @@ def load_of(config: RunConfig, counts: dict[str, Any], budget: int) -> Load:
         _learning(check, share) if check else None,
         is_varied=_is_varied(counts, budget),
     )
+
+
+def sides(config: RunConfig) -> int:
+    """Rows that an example takes: the better answer and the worse one are read together."""
+    return 2 if config.method.name in ("dpo", "orpo") else 1
 
 
 def fullest(counts: dict[str, Any], most: int, step: int, budget: int) -> tuple[int, int]:
@@ -174,7 +179,8 @@ def _learning(shape: Shape, share: float) -> Shape:
 def accumulates(config: RunConfig, load: Load) -> bool:
     """Whether a step has more than one micro-batch."""
     training = config.training
-    return training.per_device_train_batch_size * training.gradient_accumulation_steps > load.steps[0].rows
+    step = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    return step * sides(config) > load.steps[0].rows
 
 
 def coefficients(
