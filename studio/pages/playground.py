@@ -1,6 +1,7 @@
 """Playground: one question, the same seed, up to three models at once: the base, what was trained on it, on the way."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,7 @@ from studio.core.errors import NotFound
 from studio.core.services import Services
 from studio.core.stores.chats import ALIKE, Chat
 from studio.core.stores.runs import Run
-from studio.core.use_cases.panes import Seating, Voice, askable, seating
+from studio.core.use_cases.panes import BASE, Seating, Voice, askable, seating
 from studio.shell.session import owner_of
 from studio.ui import live
 from studio.ui.asking import Asking, blank, frame, shown
@@ -63,6 +64,8 @@ class Desk:
         """The page with a chat open, or about to `ask` the first held-out prompt, or fresh."""
         room, prompts = self.room, held_out(self.services, run)
         seats = seating(self.services, owner, run, chat.panes if chat else ())
+        if chat is not None and chat.run_id != run.id:  # its run is gone: it can be read
+            seats = replace(seats, voices=())
         first = prompts[0] if prompts and ask and chat is None else None
         chat = chat or (self.same(owner, seats, first) if first else None)
         auto = first.asked if first and chat is None else ""
@@ -99,11 +102,11 @@ class Desk:
     def seated(self, seats: Seating) -> Updates:
         """How many panes, who is in each, their heads and columns."""
         room, voices, choices = self.room, seats.seated, [choice_of(one) for one in seats.voices]
-        spare = [one.name for one in seats.voices if one.name not in seats.names]
+        spare = [one.name for one in seats.voices if one.name not in seats.names] or [BASE]
         found: Updates = {room.count: str(len(voices))}
         for n in PLACES:
             there = n < len(voices)
-            value = voices[n].name if there else next(iter(spare), seats.voices[0].name)
+            value = voices[n].name if there else spare[0]
             found[room.who[n]] = gr.update(choices=choices, value=value, visible=there)
             found[room.panes[n].head] = str(named(voices[n])) if there else ""
             found[room.panes[n].column] = gr.update(visible=there)
@@ -194,12 +197,21 @@ def draw(studio: gr.Blocks, services: Services) -> None:
         wire_table(desk, room)
 
 
-def settle_after(event: Any, desk: Desk, room: Room) -> None:
-    """Draw what stands around the panes once `event` is over."""
-    event.then(
-        with_note(desk.settle, len(places(room)), shown=True), [room.chat, room.home, room.turn],
-        [*places(room), room.fault], **QUIET,
-    )  # fmt: skip
+def settle_after(event: Any, desk: Desk, room: Room, closes: bool = True, stays: bool = False) -> None:
+    """Draw what stands around the panes once `event` is over.
+
+    `closes` what is being edited, too; `stays` at the question that is meant now, else it is the last one.
+    """
+    shown_parts = [*places(room), *((room.edit_box, room.unchanged) if closes else ())]
+
+    def settle(request: gr.Request, chat_id: str, home: str, number: Any) -> list[Any]:
+        return [
+            *desk.settle(request, chat_id, home, number if stays else None),
+            *[gr.update(visible=False)] * (2 if closes else 0),
+        ]
+
+    inputs = [room.chat, room.home, room.turn]
+    event.then(with_note(settle, len(shown_parts), shown=True), inputs, [*shown_parts, room.fault], **QUIET)
 
 
 def wire_asking(studio: gr.Blocks, desk: Desk, room: Room) -> None:
@@ -218,8 +230,8 @@ def wire_asking(studio: gr.Blocks, desk: Desk, room: Room) -> None:
     room.stop.click(asking.stop, room.tab, None, **QUIET)
     settle_after(room.clear.click(asking.clear, room.tab, outputs, **QUIET), desk, room)
     for number, button in enumerate(room.prompts):
-        put = with_note(asking.prompt(number), len(outputs), shown=True)
-        chosen = button.click(put, [room.tab, room.home], [room.form.system, *outputs], **QUIET)
+        put = with_note(asking.prompt(number), 1 + len(outputs), shown=True)
+        chosen = button.click(put, [room.tab, room.home], [room.form.system, *outputs, room.fault], **QUIET)
         settle_after(chosen.then(asking.answer, inputs, outputs, **QUIET), desk, room)
     for n, pane in enumerate(room.panes):
         settle_after(pane.more.click(asking.go_on(n), inputs, outputs, **QUIET), desk, room)
@@ -237,14 +249,14 @@ def wire_judging(desk: Desk, room: Room) -> None:
     judge, meant = desk.judge, [room.chat, room.turn]
     for best, button in [*enumerate(room.best), *((ALIKE, one) for one in room.alike)]:
         vote = with_note(judge.vote(best), 0, shown=True)
-        settle_after(button.click(vote, meant, room.words, **QUIET), desk, room)
+        settle_after(button.click(vote, meant, room.words, **QUIET), desk, room, closes=False, stays=True)
     editor = [room.edit_box, room.edit_head, room.edited, room.original, room.editing]
     for n, pane in enumerate(room.panes):
         pane.edit.click(with_note(judge.edit(n), len(editor), shown=True), meant, [*editor, room.words], **QUIET)
     for button, act in ((room.save, judge.save), (room.original, judge.restore)):
         given = [*meant, room.editing, *([room.edited] if button is room.save else [])]
         done = button.click(with_note(act, len(room.talks), shown=True), given, [*room.talks, room.words], **QUIET)
-        settle_after(done, desk, room)
+        settle_after(done, desk, room, stays=True)
     room.leave.click(lambda: gr.update(visible=False), None, room.edit_box, **QUIET)
     room.kind.input(judge.retarget, room.kind, room.target, **QUIET)
     busy = room.make.click(lambda: told(muted("Making the dataset…")), None, room.made, **QUIET)
@@ -258,7 +270,7 @@ def wire_table(desk: Desk, room: Room) -> None:
     chosen = [room.count.input, *(who.input for who in room.who)]
     settle_after(gr.on(chosen, desk.choose, table, changed, **QUIET), desk, room)
     room.bases.input(lambda run_id: told(go_to("/playground", run=str(run_id))), room.bases, room.words, **QUIET)
-    settle_after(room.turn.input(lambda: None, None, None, **QUIET), desk, room)
+    settle_after(room.turn.input(lambda: None, None, None, **QUIET), desk, room, stays=True)
     edit = [room.place, room.ask, room.unchanged]
     put = with_note(desk.change, 4, shown=True)
     room.change.click(put, [room.chat, room.turn], [*edit, room.words, room.fault], **QUIET)

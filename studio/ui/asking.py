@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from studio.core.engine_client import ChatOptions
-from studio.core.errors import NotFound, Refused
+from studio.core.errors import Conflict, NotFound, Refused
 from studio.core.services import Services
 from studio.core.stores.chats import Chat, Said, Turn
 from studio.core.use_cases.panes import Seating, seating, title_of
@@ -82,7 +82,7 @@ class Asked:
 
     def titles(self) -> list[str]:
         """Who sits where, in words."""
-        return [voice.title or "nobody" for voice in self.seats.seated]
+        return [voice.title for voice in self.seats.seated]
 
     def earlier(self) -> dict[int, Markup]:
         """What stands above this turn in each pane."""
@@ -95,7 +95,7 @@ def shown(seats: Seating, chat: Chat | None) -> tuple[dict[int, str], dict[int, 
     talks, lines = {}, {}
     last = chat.turns[-1] if chat and chat.turns else None
     for n, voice in enumerate(seats.seated):
-        talks[n] = str(talk(drawn_pane(chat.turns if chat else (), n), voice.title or "nobody"))
+        talks[n] = str(talk(drawn_pane(chat.turns if chat else (), n), voice.title))
         said = last.answers.get(n) if last else None
         lines[n] = facts_line(said.facts) if said else speed("Nothing was said" if last else NOT_ASKED)
     return talks, lines
@@ -110,14 +110,14 @@ class Asking:
         self.answering = Answering()
 
     def seats(self, owner: str, chat: Chat | None, home: str, count: Any, who: Sequence[Any]) -> Seating:
-        """Who answers: as the chat began, else as the page has it. Raises `NotFound`, `Refused`."""
+        """Who answers: as the chat began, else as the page has it. Raises `NotFound`, `Conflict`, `Refused`."""
         run = self.services.runs.get(home, owner)
-        if chat is not None:
-            return seating(self.services, owner, run, chat.panes)
-        names = [str(name) for name in who[: panes_of(count)] if name]
+        if chat is not None and chat.run_id != run.id:
+            raise Conflict("The run of this chat is gone.", "Open the playground anew for a fresh chat.")
+        names = chat.panes if chat else [str(name) for name in who[: panes_of(count)] if name]
         found = seating(self.services, owner, run, names)
-        if any(not voice.title for voice in found.seated):
-            raise Refused("One of these can not be asked any more.", "Choose who answers again.")
+        if not names or any(voice.gone for voice in found.seated):
+            raise Refused("One of these can not be asked any more.", "Open the playground anew, or choose another.")
         return found
 
     def kept(self, owner: str, chat_id: Any) -> Chat | None:

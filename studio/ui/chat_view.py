@@ -7,7 +7,7 @@ from typing import Any
 from studio.core.services import Services
 from studio.core.stores.chats import ALIKE, Chat, Turn
 from studio.core.stores.runs import Run
-from studio.core.use_cases.panes import BASE, Voice
+from studio.core.use_cases.panes import Voice
 from studio.ui.markup import NOTHING, Markup, cardhead, join, link, moment, muted
 from studio.ui.units import count, figure, is_number
 from studio.ui.voices import Pane
@@ -69,6 +69,8 @@ def named(voice: Voice) -> Markup:
 
 def role_of(voice: Voice) -> str:
     """What a voice is, in words."""
+    if voice.gone:
+        return "Can not be asked any more"
     if voice.is_base:
         return "Base model"
     return f"Step {voice.step:,}, still training" if voice.step else f"Tuned, {count(voice.steps, 'step')}"
@@ -78,11 +80,6 @@ def choice_of(voice: Voice) -> tuple[str, str]:
     """A voice as a line of a dropdown, and its name."""
     what = role_of(voice)
     return f"{voice.title} ({what[0].lower()}{what[1:]})", voice.name
-
-
-def voice_named(voices: Sequence[Voice], name: str) -> Voice:
-    """The voice of that name; one that says that it is gone where nobody has it."""
-    return next((one for one in voices if one.name == name), Voice(name, "Gone" if name != BASE else "Base"))
 
 
 def speed_line(pane: Pane) -> Markup:

@@ -36,7 +36,7 @@ def places(room: Room) -> list[Any]:
     panes = [part for pane in room.panes for part in (pane.edit, pane.more)]
     made = [room.tally, room.making, room.kind, room.target]
     rest = [room.reference, room.earlier, room.links, room.delete, room.sure, room.spare]
-    return [*votes, *panes, *made, *rest, room.edit_box, room.unchanged]
+    return [*votes, *panes, *made, *rest]
 
 
 def settled(
@@ -49,8 +49,6 @@ def settled(
         *pane_parts(chat, turn),
         *made_parts(services, owner, judged(services.chats.judged(owner))),
         *rest_parts(services, owner, chat, turn, title),
-        gr.update(visible=False),
-        gr.update(visible=False),
     ]
 
 

@@ -127,6 +127,13 @@ def forecast(stage: Stage, point: str, run: Run) -> None:
     passed(stage)
 
 
+def chat_life(stage: Stage, point: str, run: Run) -> None:
+    """A chat of the playground is kept, judged and deleted; again after the kill."""
+    stage.arm(point)
+    for _ in range(2):
+        stage.client("chat")
+
+
 def back_up(stage: Stage, point: str, run: Run) -> None:
     """A backup beside the running studio, and again after the kill."""
     path = stage.folder / f"{time.monotonic_ns()}.tar"
@@ -163,6 +170,7 @@ DEEDS: dict[str, Deed] = {
     "dataset": dataset_life,
     "engine": playground,
     "measurement": forecast,
+    "chat": chat_life,
     "backup": back_up,
     "restore": restore,
     "migration": first_open,

@@ -16,12 +16,13 @@ WEIGHTS = ("adapter_model.safetensors", "config.json")
 
 @dataclass(frozen=True)
 class Voice:
-    """One who can answer. `name` is the engine's; `step` stands for a checkpoint."""
+    """One who can answer. `name` is the engine's; `step` stands for a checkpoint; `gone` can not answer any more."""
 
     name: str
     title: str
     steps: int = 0
     step: int = 0
+    gone: bool = False
 
     @property
     def is_base(self) -> bool:
@@ -71,9 +72,9 @@ class Seating:
 
     @property
     def seated(self) -> list[Voice]:
-        """Who answers, pane by pane; a name that is gone has an empty title."""
+        """Who answers, pane by pane."""
         known = {voice.name: voice for voice in self.voices}
-        return [known.get(name, Voice(name, "")) for name in self.names]
+        return [known.get(name) or lost(name) for name in self.names]
 
     @property
     def wanted(self) -> list[str]:
@@ -87,6 +88,11 @@ def seating(services: Services, owner: str, home: Run, names: Sequence[str] = ()
     others = [run for run in askable(services, owner) if run.id != home.id]
     voices = cast_of(services, [home, *others], (home.base_repo, home.base_revision), home.base_repo.rpartition("/")[2])
     return Seating(home, tuple(voices), tuple(names) or (BASE, *[voice.name for voice in own[:1]]))
+
+
+def lost(name: str) -> Voice:
+    """Somebody who answered once and is not there any more."""
+    return Voice(name, "Base model" if name == BASE else "A deleted run", gone=True)
 
 
 def title_of(names: Mapping[str, str], name: str) -> str:
