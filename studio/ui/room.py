@@ -94,16 +94,14 @@ class Room:
     def ask_card(self) -> None:
         """The question, its buttons, and the drawers."""
         with gr.Column(elem_classes="ts-card"):
-            self.ask = gr.Textbox(
-                label="Ask", placeholder="Ask what your examples ask", lines=2, max_lines=6,
-                info="Shift and Enter send it.",
-            )  # fmt: skip
+            self.ask = gr.Textbox(label="Ask", placeholder="Ask what your examples ask", lines=2, max_lines=6)
             with gr.Row(elem_classes="ts-buttons"):
                 self.send, self.stop = gr.Button("Send", variant="primary", size="md"), gr.Button("Stop", size="md")
                 self.again = gr.Button("Ask again", size="md")
                 self.change = gr.Button("Edit question", size="md")
                 self.unchanged = gr.Button("Leave the question as it was", size="md", visible=False)
                 self.clear = gr.Button("Clear", size="md")
+                html(muted("Shift + Enter sends."), "ts-hint")
             self.words = html(visible=False)
             self.held = html(visible=False)
             with gr.Row(elem_classes="ts-buttons"):

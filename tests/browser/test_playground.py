@@ -94,8 +94,8 @@ def is_idle(engine: EngineClient) -> bool:
 
 def ask(page: Page, question: str, panes: int = 2) -> None:
     """Ask by the keyboard, and wait until all have answered and what stands around them is drawn."""
-    page.get_by_label("Ask", exact=True).fill(question)
-    page.get_by_label("Ask", exact=True).press("Shift+Enter")
+    page.get_by_role("textbox", name="Ask", exact=True).fill(question)
+    page.get_by_role("textbox", name="Ask", exact=True).press("Shift+Enter")
     answered(page, question, panes)
 
 
@@ -158,7 +158,7 @@ def test_a_question_is_edited_and_a_cut_answer_goes_on(stage: Stage, open_page: 
     choose(page, "How they answer", Longest_answer="8")
     ask(page, "Wrong question")
     page.get_by_role("button", name="Edit question").click()
-    expect(page.get_by_label("Ask", exact=True)).to_have_value("Wrong question")
+    expect(page.get_by_role("textbox", name="Ask", exact=True)).to_have_value("Wrong question")
     ask(page, "Right question")
     expect(page.locator(".ts-asked", has_text="Wrong question")).to_have_count(0)
     before = page.locator(".ts-said").first.inner_text()
@@ -183,7 +183,7 @@ def test_stop_really_stops(stage: Stage, open_page: Open) -> None:
     page = open_page(stage.url)
     expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
     choose(page, "How they answer", Longest_answer="4000")
-    page.get_by_label("Ask", exact=True).fill("The capital of France is")
+    page.get_by_role("textbox", name="Ask", exact=True).fill("The capital of France is")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_text("Answering…").first).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="Stop").click()
@@ -196,11 +196,11 @@ def test_wrong_settings_are_all_said_at_once_and_the_question_stays(stage: Stage
     page = open_page(stage.url)
     expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
     choose(page, "How they answer", Longest_answer="0", Beams="99")
-    page.get_by_label("Ask", exact=True).fill("Kept")
+    page.get_by_role("textbox", name="Ask", exact=True).fill("Kept")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_text("Longest answer can not be 0.")).to_be_visible()
     expect(page.get_by_text("Beams can not be 99.")).to_be_visible()
-    expect(page.get_by_label("Ask", exact=True)).to_have_value("Kept")
+    expect(page.get_by_role("textbox", name="Ask", exact=True)).to_have_value("Kept")
 
 
 def test_without_an_adapter_the_page_says_what_to_do_next(stage: Stage, empty_server: Studio, open_page: Open) -> None:
@@ -219,10 +219,10 @@ def test_without_a_worker_the_page_says_so(server: Studio, open_page: Open) -> N
         connection.exec_driver_sql("UPDATE machines SET seen_at = 0")
     try:
         page = open_page(f"{server.url}/playground?run={server.runs['orders-json'].id}")
-        page.get_by_label("Ask", exact=True).fill("Anybody there?")
+        page.get_by_role("textbox", name="Ask", exact=True).fill("Anybody there?")
         page.get_by_role("button", name="Send", exact=True).click()
         expect(page.get_by_text("No worker is running, so nobody can answer.")).to_be_visible()
-        expect(page.get_by_label("Ask", exact=True)).to_have_value("Anybody there?")
+        expect(page.get_by_role("textbox", name="Ask", exact=True)).to_have_value("Anybody there?")
     finally:
         with server.services.db.write() as connection:
             connection.exec_driver_sql("UPDATE machines SET seen_at = ?", (seen,))
