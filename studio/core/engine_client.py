@@ -4,9 +4,10 @@ import json
 import queue
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,25 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ChatOptions:
-    """How to answer. `temperature` 0 is greedy; without `seed` the engine draws one."""
+    """How to answer. `temperature` 0 is greedy; without `seed` the engine draws one.
+
+    Off are: `top_p` 1, `top_k` 0, `min_p` 0, `repetition_penalty` 1, `num_beams` 1 (more of them are told whole, at the
+    end). `tools` go to the chat template; `continue_final` goes on with the last message, which is the assistant's.
+    """
 
     temperature: float = 0.7
     top_p: float = 0.95
-    max_tokens: int = 256
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
     top_k: int = 0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    max_tokens: int = 256
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
     num_beams: int = 1
+    n: int = 1
+    logprobs: bool = False
+    top_logprobs: int = 0
+    tools: Sequence[Mapping[str, Any]] = ()
     continue_final: bool = False
 
 
@@ -47,7 +56,8 @@ class Timings:
 class Piece:
     """A piece of an answer. The last one has `done`, and then `finish` ("stop", "length"), usage and timings.
 
-    `error` stands only in `stream_both`, where one column's fault must not end the others.
+    `prompt_hash` is of the ids that were read. `error` stands only in `stream_both`, where one column's fault must not
+    end the others. `choice` is above 0 where several answers were asked for.
     """
 
     text: str = ""
@@ -56,6 +66,9 @@ class Piece:
     usage: Mapping[str, int] = field(default_factory=dict)
     timings: Timings = Timings()
     error: StudioError | None = None
+    prompt_hash: str = ""
+    choice: int = 0
+    logprobs: Sequence[Mapping[str, Any]] = ()
 
 
 class EngineClient:
@@ -64,6 +77,21 @@ class EngineClient:
     def __init__(self, socket_path: Path) -> None:
         """`socket_path` is where the engine listens, now or later."""
         self._path = socket_path
+
+    @property
+    def socket_path(self) -> Path:
+        """Where the engine listens: for the API, which talks to it without a thread."""
+        return self._path
+
+    def told(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A question as this server takes it: ours as it stands."""
+        return dict(body)
+
+    def async_http(self, wait_s: float) -> httpx.AsyncClient:
+        """The same connection without a thread, for the API. The caller closes it."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self._path), verify=False, trust_env=False)
+        timeout = httpx.Timeout(wait_s, connect=2.0)
+        return httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=timeout, trust_env=False)
 
     def _http(self, wait_s: float) -> httpx.Client:
         """A client for one call. Raises OSError where nobody listens: httpcore would leave its socket open there."""
@@ -89,19 +117,34 @@ class EngineClient:
         told = self.health()
         return told is not None and bool(told.get("ready"))
 
-    def attach(self, name: str, folder: Path, quantization: str = "none", double: bool = True) -> None:
+    def attach(
+        self, name: str, folder: Path, quantization: str = "none", double: bool = True, template: str | None = None
+    ) -> None:
         """Have the adapter of `folder` answer as model `name`, on the base model in as many bits as its run had it.
 
-        Raises Refused or Unavailable.
+        `template` is the chat template that it was trained with, where none lies beside it. Raises Refused or
+        Unavailable.
         """
         told = {"name": name, "folder": str(folder), "quantization": quantization, "double": double}
-        with _translated(), self._http(300.0) as http:  # it waits for the batch that is being answered
-            _check(http.post("/adapters", json=told))
+        told["template"] = template
+        with translated(), self._http(300.0) as http:  # it waits for the batch that is being answered
+            checked_answer(http.post("/adapters", json=told))
 
     def detach(self, name: str) -> None:
         """Forget an adapter. Raises NotFound or Unavailable."""
-        with _translated(), self._http(300.0) as http:
-            _check(http.delete(f"/adapters/{name}"))
+        with translated(), self._http(300.0) as http:
+            checked_answer(http.delete(f"/adapters/{name}"))
+
+    def prompt(self, model: str, messages: Sequence[Message], options: ChatOptions = ChatOptions()) -> dict[str, Any]:
+        """What the model would read: the exact `text`, how many `tokens` it has, their `prompt_hash`.
+
+        That is sha256 of the ids as 32-bit integers, the low byte first. Raises Refused, NotFound or Unavailable.
+        """
+        body = {"model": model, "messages": list(messages), **_given(options)}
+        with translated(), self._http(SILENCE_S) as http:
+            answer = http.post("/v1/prompt", json=body)
+            checked_answer(answer)
+            return dict(answer.json())
 
     def stream_chat(
         self,
@@ -118,19 +161,11 @@ class EngineClient:
         """
         body = {"model": model, "messages": list(messages), "stream": True, "columns": columns, **_given(options)}
         asked = ("POST", "/v1/chat/completions")
-        with _translated(), self._http(SILENCE_S) as http, http.stream(*asked, json=body) as answer:
+        with translated(), self._http(SILENCE_S) as http, http.stream(*asked, json=self.told(body)) as answer:
             if leash is not None:
                 leash.hold(answer)
-            _check(answer)
-            yield from _pieces(answer)
-
-    def prompt(self, model: str, messages: Sequence[Message], options: ChatOptions = ChatOptions()) -> dict[str, Any]:
-        """What the model would read: the exact `text`, how many `tokens` it has, their `prompt_hash`."""
-        body = {"model": model, "messages": list(messages), **_given(options)}
-        with _translated(), self._http(SILENCE_S) as http:
-            answer = http.post("/v1/prompt", json=body)
-            _check(answer)
-            return dict(answer.json())
+            checked_answer(answer)
+            yield from _pieces(answer, options.n)
 
     def stream_both(
         self, columns: Sequence[tuple[str, Sequence[Message]]], options: ChatOptions = ChatOptions()
@@ -190,46 +225,82 @@ def _pump(index: int, stream: Iterator[Piece], pieces: "queue.Queue[tuple[int, P
 
 
 def _given(options: ChatOptions) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "temperature": options.temperature,
-        "top_p": options.top_p,
-        "max_tokens": options.max_tokens,
-        "stop": list(options.stop),
-        "top_k": options.top_k,
-        "min_p": options.min_p,
-        "repetition_penalty": options.repetition_penalty,
-        "num_beams": options.num_beams,
-        "continue_final": options.continue_final,
-    }
-    return told if options.seed is None else {**told, "seed": options.seed}
+    told = {one.name: getattr(options, one.name) for one in fields(options)}
+    told |= {"stop": list(options.stop), "tools": [dict(tool) for tool in options.tools] or None}
+    return {name: value for name, value in told.items() if value is not None}
 
 
-def _pieces(answer: httpx.Response) -> Iterator[Piece]:
-    """The pieces of a stream of server-sent events. Raises Unavailable where it breaks off."""
-    for line in answer.iter_lines():
-        if not line.startswith("data: ") or line == "data: [DONE]":
-            continue
-        chunk = json.loads(line[6:])
-        if "error" in chunk:
-            raise _as_error(503, chunk["error"])
-        choice = chunk["choices"][0]
-        if choice["finish_reason"]:
-            yield Piece("", True, choice["finish_reason"], chunk["usage"], Timings(**chunk["timings"]))
+def _pieces(answer: httpx.Response, going: int = 1) -> Iterator[Piece]:
+    """The pieces of a stream of server-sent events, up to the last of so many choices.
+
+    Raises Unavailable where it breaks off.
+    """
+    for chunk in _with_figures(_chunks(answer)):
+        for choice in chunk["choices"]:
+            piece = _piece(chunk, choice)
+            going -= piece.done
+            if piece.text or piece.done or piece.logprobs:
+                yield piece
+        if not going:
             return
-        if choice["delta"].get("content"):
-            yield Piece(choice["delta"]["content"])
     raise _gone()
 
 
-def _check(answer: httpx.Response) -> None:
+def _chunks(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    for line in answer.iter_lines():
+        if line.startswith("data: ") and line != "data: [DONE]":
+            chunk = json.loads(line[6:])
+            if "error" in chunk:
+                raise _as_error(503, chunk["error"])
+            yield chunk
+
+
+def _with_figures(chunks: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Another server tells its usage after the reason to end, and no timings: then they are as seen from here."""
+    began, first, held = time.monotonic(), 0.0, list[dict[str, Any]]()
+    for chunk in chunks:
+        if chunk["choices"] and not first and chunk["choices"][0]["delta"].get("content"):
+            first = time.monotonic() - began
+        if any(choice["finish_reason"] for choice in chunk["choices"]) and not chunk.get("usage"):
+            held.append(chunk)
+        elif held and not chunk["choices"]:
+            figures = _measured(chunk.get("usage") or {}, first, time.monotonic() - began)
+            yield from (one | figures for one in held)
+            held = []
+        else:
+            yield chunk
+    yield from held
+
+
+def _measured(usage: Mapping[str, int], first: float, seconds: float) -> dict[str, Any]:
+    made, after = usage.get("completion_tokens", 0) - 1, seconds - first
+    speed = round(made / after, 2) if made > 0 and after > 0 else None
+    return {"usage": usage, "timings": {"first_token_s": round(first, 4) if first else None, "tokens_per_s": speed}}
+
+
+def _piece(chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> Piece:
+    chances = (choice.get("logprobs") or {}).get("content") or ()
+    place: dict[str, Any] = {"choice": choice["index"], "logprobs": chances}
+    text = choice["delta"].get("content") or ""
+    if not choice["finish_reason"]:
+        return Piece(text, **place)
+    figures = Timings(**chunk.get("timings", {}))
+    usage, mark = chunk.get("usage") or {}, chunk.get("prompt_hash", "")
+    return Piece(text, True, choice["finish_reason"], usage, figures, None, mark, **place)
+
+
+def checked_answer(answer: httpx.Response) -> None:
+    """Raise what a server has against a question."""
     if answer.status_code >= 400:
         answer.read()
-        raise _as_error(answer.status_code, answer.json()["error"])
+        raise _as_error(answer.status_code, answer.json().get("error") or {})
 
 
 def _as_error(status: int, told: Mapping[str, Any]) -> StudioError:
-    kind = {404: NotFound, 503: Unavailable}.get(status, Refused)
-    return kind(str(told["problem"]), str(told["remedy"]), field=str(told.get("param") or ""))
+    """An error in OpenAI's shape as ours. Another server in the engine's place knows no `problem`."""
+    kind = NotFound if status == 404 else Unavailable if status >= 500 else Refused
+    words = str(told.get("problem") or told.get("message") or "It can not be answered.")
+    return kind(words, str(told.get("remedy") or ""), field=str(told.get("param") or ""))
 
 
 def _gone() -> Unavailable:
@@ -237,7 +308,7 @@ def _gone() -> Unavailable:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Every fault of the connection as one sentence."""
     try:
         yield

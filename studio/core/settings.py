@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     spare_trainer: bool = Field(True, description="Keep one trainer ready: a run begins seconds earlier, for 0.5 GB.")
     spare_floor_bytes: int = Field(2 * GIB, ge=0, description="No spare trainer is kept with less free memory.")
     engine_idle_seconds: int = Field(600, gt=0, description="The playground's process leaves after this long unused.")
+    engine_url: str = Field(
+        "", description="Another server that answers in the playground: OpenAI-shaped, LoRA loaded at run time (vLLM)."
+    )
     stop_grace_seconds: int = Field(30, gt=0, description="How long a stopping run may take before it is ended.")
     stall_seconds: int = Field(1800, ge=0, description="A run without a sign of work for so long is ended. 0 never.")
     run_limit_seconds: int = Field(0, ge=0, description="The longest that one run may take. 0 sets no limit.")

@@ -12,9 +12,11 @@ from transformers import AutoModelForCausalLM
 
 from studio.core.errors import StudioError
 from tests.integration.tiny import make_tiny_adapter, make_tiny_model
-from worker.engine.generate import Row, decode
 from worker.engine.models import LoadedModel
 from worker.engine.prompts import Prompts
+from worker.engine.row import Row, Token
+from worker.engine.sampling import Sampling
+from worker.engine.scheduler import decode
 from worker.engine.text import TextStream
 
 QUESTIONS = ["Hi", "The capital of France is Paris. " * 6, "東京 🙂", "Anna sends apples", "naïve " * 20]
@@ -30,8 +32,8 @@ class Collected:
         self.row: Row | None = None
         self.stop_after = stop_after
 
-    def token(self, token: int) -> bool:
-        self.ids.append(token)
+    def token(self, token: Token) -> bool:
+        self.ids.append(token.id)
         if self.row is not None and len(self.ids) == self.stop_after:
             self.row.stopped.set()
         return False
@@ -94,7 +96,7 @@ def ids(row: Row) -> list[int]:
     return row.listener.ids
 
 
-def reference(folders: dict[str, Path], name: str, row: Row) -> list[int]:
+def reference(folders: dict[str, Path], name: str, row: Row, **more: object) -> list[int]:
     """What `generate` of a freshly loaded model gives, greedily, without the end of turn."""
     model = AutoModelForCausalLM.from_pretrained(folders["base"], dtype=torch.float32)
     if name != "base":
@@ -102,7 +104,7 @@ def reference(folders: dict[str, Path], name: str, row: Row) -> list[int]:
     model.eval()
     prompt = torch.tensor([row.prompt])
     out = model.generate(
-        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=row.room, do_sample=False
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=row.room, do_sample=False, **more
     )
     return [token for token in out[0, prompt.shape[1] :].tolist() if token not in row.ends]
 
@@ -141,11 +143,11 @@ def test_a_drawn_answer_does_not_depend_on_its_company(loaded: LoadedModel, fold
     prompts = Prompts(folders["base"])
 
     def drawn() -> Row:
-        return ask(loaded, prompts, "one", QUESTIONS[1], temperature=0.9, top_p=0.9, seed=11)
+        return ask(loaded, prompts, "one", QUESTIONS[1], sampling=Sampling(temperature=0.9, top_p=0.9), seed=11)
 
     alone, together = drawn(), drawn()
     decode(loaded, [alone])
-    decode(loaded, [ask(loaded, prompts, "base", QUESTIONS[4], temperature=1.2, seed=11), together])
+    decode(loaded, [ask(loaded, prompts, "base", QUESTIONS[4], sampling=Sampling(temperature=1.2), seed=11), together])
     assert ids(alone) == ids(together)
 
 

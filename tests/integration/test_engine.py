@@ -187,6 +187,59 @@ def test_numbers_that_are_none_are_refused(served: Served) -> None:
         assert http.post("/v1/chat/completions", content=raw).status_code == 422
 
 
+def test_beams_with_several_answers_or_chances_are_refused(served: Served) -> None:
+    for more in ({"n": 2}, {"logprobs": True}):
+        with served.client._http(5) as http:
+            body = {"model": "base", "messages": CHAT, "num_beams": 2} | more
+            assert http.post("/v1/chat/completions", json=body).status_code == 422
+
+
+def test_the_prompt_and_its_hash_are_told_with_and_without_an_answer(served: Served) -> None:
+    told = served.client.prompt("one", CHAT)
+    assert told["text"].endswith("<|im_start|>assistant\n") and CHAT[0]["content"] in told["text"]
+    _text, last = whole(served.client.stream_chat("one", CHAT, GREEDY))
+    assert last.prompt_hash == told["prompt_hash"] and last.usage["prompt_tokens"] == told["tokens"]
+    with served.client._http(30) as http:
+        answer = http.post("/v1/chat/completions", json={"model": "one", "messages": CHAT, "max_tokens": 1}).json()
+    assert answer["system_fingerprint"] == told["prompt_hash"]
+
+
+def test_an_answer_goes_on_where_it_was_left(served: Served) -> None:
+    text, _last = whole(served.client.stream_chat("base", CHAT, GREEDY))
+    begun = [*CHAT, {"role": "assistant", "content": "Paris"}]
+    go_on = ChatOptions(temperature=0, max_tokens=24, continue_final=True)
+    assert served.client.prompt("base", begun, go_on)["text"] == served.client.prompt("base", CHAT)["text"] + "Paris"
+    assert whole(served.client.stream_chat("base", begun, go_on))[0] not in ("", text)
+
+
+def test_several_answers_with_the_chances_of_their_tokens(served: Served) -> None:
+    options = ChatOptions(temperature=1.0, top_k=50, max_tokens=6, seed=5, n=3, logprobs=True, top_logprobs=2)
+    told = list(served.client.stream_chat("base", CHAT, options))
+    texts = ["".join(piece.text for piece in told if piece.choice == at) for at in range(3)]
+    assert len(set(texts)) == 3 and sum(piece.done for piece in told) == 3
+    alone = whole(served.client.stream_chat("base", CHAT, ChatOptions(1.0, top_p=0.95, top_k=50, max_tokens=6, seed=6)))
+    assert alone[0] == texts[1], "the second of several is the one of the next seed"
+    chances = [chance for piece in told if piece.choice == 0 for chance in piece.logprobs]
+    assert len(chances) == 6 and all(chance["logprob"] <= 0 and len(chance["top_logprobs"]) == 2 for chance in chances)
+    body = {"model": "base", "messages": CHAT, "max_tokens": 3, "n": 2, "logprobs": True, "seed": 1}
+    with served.client._http(30) as http:
+        answer = http.post("/v1/chat/completions", json=body).json()
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1]
+    assert all(len(choice["logprobs"]["content"]) == 3 for choice in answer["choices"])
+    assert answer["usage"]["completion_tokens"] == 6
+
+
+def test_a_late_question_is_answered_while_a_long_answer_goes_on_and_figures_tell_of_both(served: Served) -> None:
+    long = served.client.stream_chat("one", CHAT, ENDLESS)
+    next(long)
+    assert whole(served.client.stream_chat("base", CHAT, GREEDY))[1].finish == "length"
+    health = served.client.health() or {}
+    assert health["batch"] == 1 and health["queue"] == 0 and health["tokens_per_s"] > 0
+    assert health["memory"] > 10**8 and health["kept"] > 0
+    long.close()  # type: ignore[attr-defined]
+    wait_until(lambda: idle(served), 1)
+
+
 def test_a_chat_longer_than_the_model_reads_is_refused_with_both_numbers(served: Served) -> None:
     with pytest.raises(Refused, match="60,000"):
         next(served.client.stream_chat("base", [{"role": "user", "content": "東" * 30_000}], GREEDY))

@@ -8,8 +8,9 @@ import torch
 
 from tests.integration.tiny import make_tiny_model
 from tests.integration.trainer_jobs import Recorder, chats, job, write_data
-from worker.engine.generate import Row, decode
 from worker.engine.models import LoadedModel
+from worker.engine.row import Row, Token
+from worker.engine.scheduler import decode
 from worker.trainer.phases import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT 0.21
@@ -29,8 +30,8 @@ class Listener:
     def __init__(self) -> None:
         self.tokens: list[int] = []
 
-    def token(self, token: int) -> bool:
-        self.tokens.append(token)
+    def token(self, token: Token) -> bool:
+        self.tokens.append(token.id)
         return False
 
     def end(self, reason: str) -> None:

@@ -13,6 +13,6 @@ def main(base_folder: str, socket_path: str) -> int:
     # starter model; sleeping after a short spin made 5.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Imported only now: torch takes seconds, in which the parent may die.
-    from worker.engine.server import serve
+    from worker.engine.life import serve
 
     serve(base_folder, socket_path)

@@ -21,6 +21,15 @@ class ChatAsk(BaseModel):
     stream: bool = False
     temperature: float = Field(1.0, ge=0, le=5)
     top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0, description="0 is off.")
+    min_p: float = Field(0.0, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0, le=10)
+    num_beams: int = Field(1, ge=1, le=16)
+    n: int = Field(1, ge=1, le=16)
+    logprobs: bool = False
+    top_logprobs: int = Field(0, ge=0, le=20)
+    tools: list[dict[str, Any]] = Field(default_factory=list, max_length=128)
+    continue_final: bool = Field(False, description="Ours: go on with the last message, which is the assistant's.")
     max_tokens: int = Field(256, ge=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: list[Stop] = Field(default_factory=list, max_length=16)
@@ -39,6 +48,15 @@ class ChatAsk(BaseModel):
             given.setdefault("max_tokens", given["max_completion_tokens"])
         return given
 
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> "ChatAsk":
+        """Beams make one answer, and tell no chances."""
+        if self.num_beams > 1 and (self.n > 1 or self.logprobs):
+            raise ValueError("with num_beams there is one answer and no logprobs")
+        if self.continue_final and self.messages[-1].get("role") != "assistant":
+            raise ValueError("continue_final needs a last message of the assistant")
+        return self
+
 
 class AdapterAsk(BaseModel):
     """The body of POST /adapters."""
@@ -47,6 +65,7 @@ class AdapterAsk(BaseModel):
     folder: str = Field(max_length=4096)
     quantization: Literal["none", "int8", "nf4"] = Field("none", description="How its run had the base model.")
     double: bool = True
+    template: str | None = Field(None, max_length=1_000_000, description="Where none lies beside the adapter.")
 
 
 def read(shape: type[Ask], raw: bytes) -> Ask:

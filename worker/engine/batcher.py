@@ -1,119 +1,121 @@
-"""One thread owns the model: it answers requests that arrive together in one batch, and changes adapters in between."""
+"""One thread owns the model: it decodes the running batch, lets requests in and out, changes adapters in between."""
 
-import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import torch
 
-from studio.core.errors import StudioError, Unavailable
-from worker.engine.generate import Row, decode
+from studio.core.errors import StudioError
 from worker.engine.models import LoadedModel
+from worker.engine.row import Row
+from worker.engine.scheduler import Scheduler
 
-log = logging.getLogger(__name__)
+STALLED_S = 0.005
+"""How long to wait for company where that is all there is to do."""
+Work = Callable[[], None]
 
-TOGETHER_S = 0.05
-"""How long a request waits for company of which nobody told it."""
-COMPANY_S = 2.0
-"""How long it waits for the other columns of its page: they ask within milliseconds, but a busy machine is slow."""
-MOST_ROWS = 16
-Job = Callable[[], None]
+
+@dataclass(eq=False)
+class Job:
+    """A change of the model. `alone`: while nobody is being answered, as it would change what they hear."""
+
+    work: Work
+    alone: bool
+    future: "Future[None]"
+
+    def run(self) -> None:
+        """Do it; the future holds what it raised."""
+        try:
+            self.work()
+            self.future.set_result(None)
+        except BaseException as error:
+            self.future.set_exception(error)
 
 
 class Batcher(threading.Thread):
     """The decoding thread."""
 
-    def __init__(self, loaded: LoadedModel, threads: int) -> None:
-        """`threads` is how many cores one product may use."""
+    def __init__(self, loaded: LoadedModel, threads: int, kept_bytes: int = 0) -> None:
+        """`threads` is how many cores one product may use; `kept_bytes` is for chats that may go on."""
         super().__init__(name="decoder", daemon=True)
-        self._loaded = loaded
         self._threads = threads
+        self.scheduler = Scheduler(loaded, kept_bytes, self._take_arrived)
         self._items: queue.Queue[Row | Job | None] = queue.Queue()
+        self._jobs: list[Job] = []
         self._rows: set[Row] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._farewell: StudioError | None = None
 
     @property
     def busy(self) -> int:
         """How many requests wait or are being answered."""
         with self._lock:
+            self._rows = {row for row in self._rows if not row.over}
             return len(self._rows)
+
+    def answers(self, key: str) -> bool:
+        """Whether a request of this model waits or is being answered."""
+        with self._lock:
+            return any(row.key == key and not row.over for row in self._rows)
 
     def ask(self, row: Row) -> None:
         """Queue a row; its listener hears the rest."""
         with self._lock:
-            self._rows.add(row)
+            self._rows = {other for other in self._rows if not other.over} | {row}
         self._items.put(row)
 
-    def call(self, job: Job) -> "Future[None]":
-        """Run a change of the model between two batches; the future holds what it raised."""
-        future: Future[None] = Future()
+    def call(self, work: Work, alone: bool = False) -> "Future[None]":
+        """Change the model between two tokens, or once nobody is being answered; the future holds what it raised."""
+        job = Job(work, alone, Future())
+        self._items.put(job)
+        return job.future
 
-        def run() -> None:
-            try:
-                job()
-                future.set_result(None)
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._items.put(run)
-        return future
-
-    def close(self) -> None:
-        """End all answers within one token, then the thread."""
-        self._closed = True
-        with self._lock:
-            for row in self._rows:
-                row.stopped.set()
+    def close(self, farewell: StudioError | None = None) -> None:
+        """End all answers within one token, with these words where there are some; then the thread."""
+        self._closed, self._farewell = True, farewell
+        if farewell is None:
+            with self._lock:
+                for row in self._rows:
+                    row.stopped.set()
         self._items.put(None)
 
     def run(self) -> None:
         """Take work until closed."""
         torch.set_num_threads(self._threads)  # the count is kept for each thread
+        went_on = False
         while not self._closed:
-            item = self._items.get()
-            if isinstance(item, Row):
-                self._answer(self._gather(item))
-            elif item is not None:
-                item()
-
-    def _gather(self, first: Row) -> list[Row]:
-        """The rows that arrive with the first: its page's columns, else what comes within a moment.
-
-        A change of the model ends the gathering.
-        """
-        rows, told = [first], first.columns > 1
-        until = time.monotonic() + (COMPANY_S if told else TOGETHER_S)
-        while len(rows) < (first.columns if told else MOST_ROWS) and not first.stopped.is_set():
-            try:
-                item = self._items.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                break
-            if not isinstance(item, Row):
-                self._items.put(item)
-                break
-            rows.append(item)
-        return rows
-
-    def _answer(self, rows: list[Row]) -> None:
-        try:
-            decode(self._loaded, rows)
-        except Exception as error:
-            log.exception("a batch of %d could not be answered", len(rows))
-            said = as_sentence(error)
-            for row in rows:
-                row.fail(said)
-        finally:
+            idle = not (self._jobs or self.scheduler.waiting or self.scheduler.active)
+            self._take(None if idle else 0 if went_on else STALLED_S)
+            self._take_arrived()
+            self._change()
+            went_on = self.scheduler.turn(admit=not self._jobs)
+        if self._farewell is not None:
             with self._lock:
-                self._rows.difference_update(rows)
+                for row in self._rows:
+                    row.fail(self._farewell)
 
+    def _take(self, patience: float | None) -> None:
+        """One item, for which it waits so long; None is for ever."""
+        try:
+            item = self._items.get(block=patience != 0, timeout=patience or None)
+        except queue.Empty:
+            return
+        if isinstance(item, Row):
+            self.scheduler.add(item)
+        elif item is not None:
+            self._jobs.append(item)
 
-def as_sentence(error: Exception) -> StudioError:
-    """What a person reads when a batch breaks."""
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
-    if memory or "can't allocate memory" in str(error):
-        return Unavailable("The answer needs more memory than there is.", "Shorten the chat, or ask for fewer tokens.")
-    return Unavailable("The model broke off in the middle of the answer.", "Ask again.")
+    def _take_arrived(self) -> None:
+        """All that has arrived."""
+        while not self._items.empty():
+            self._take(0)
+
+    def _change(self) -> None:
+        """Do the jobs that may be done now, in their order."""
+        while self._jobs and not (self._jobs[0].alone and self.scheduler.active):
+            self.scheduler.loaded.settle()
+            self._jobs.pop(0).run()

@@ -2,8 +2,9 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from transformers import PreTrainedModel
 
 from studio.core.errors import NotFound, Refused
 from worker.bits import bits_config, read_base
+from worker.engine.slab import is_plain
 
 BASE = "__base__"
 """PEFT's name, in a mixed batch, for a row without an adapter."""
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,30 @@ class LoadedModel:
         self.base: PreTrainedModel = self._read()
         self._tuned: PeftModel | None = None
         self._slots: dict[str, Slot] = {}
+        self._asked_at: dict[str, float] = {}
         self._count = 0
+        self._now: tuple[list[str], PreTrainedModel, ExitStack] | None = None
+        self._is_nested = False
+        self._base_is_plain = is_plain(self.base.config)
 
     def _read(self) -> PreTrainedModel:
         bits = bits_config(*self.bits, self.dtype)
         return read_base(self._folder, self.dtype, self._device, bits).eval()
 
-    def use_bits(self, bits: tuple[str, bool]) -> None:
-        """Read the base as a run had it (quantization, double); what was attached to the other one is forgotten."""
-        if bits != self.bits and {bits[0], self.bits[0]} != {"none"}:
-            self._slots.clear()
-            self._tuned = None
-            del self.base  # before the next one is read: two would not fit
-            self.bits = bits
-            self.base = self._read()
+    def would_read_again(self, bits: tuple[str, bool]) -> bool:
+        """Whether a run's base (quantization, double) is another one than is in memory."""
+        return bits != self.bits and {bits[0], self.bits[0]} != {"none"}
+
+    def use_bits(self, bits: tuple[str, bool]) -> bool:
+        """Read the base as a run had it, where it is another one; what was attached to the other is forgotten then."""
+        if not self.would_read_again(bits):
+            return False
+        self._slots.clear()
+        self._tuned = None
+        del self.base  # before the next one is read: two would not fit
+        self.bits = bits
+        self.base = self._read()
+        return True
 
     def group(self, key: str) -> str:
         """Rows whose keys have the same group can stand in one batch."""
@@ -65,6 +77,15 @@ class LoadedModel:
 
     def _alone(self, key: str) -> Slot | None:
         return next((slot for slot in self._slots.values() if slot.key == key and slot.is_alone), None)
+
+    def is_plain(self, key: str) -> bool:
+        """Whether what a row has read can be kept and cut (`slab.py`)."""
+        alone = self._alone(key)
+        return self._base_is_plain if alone is None or alone.model is None else is_plain(alone.model.config)
+
+    def knows(self, key: str) -> bool:
+        """Whether this is still the key of an attached adapter, or of the base."""
+        return key == BASE or any(slot.key == key for slot in self._slots.values())
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -82,7 +103,13 @@ class LoadedModel:
             return BASE
         if name not in self._slots:
             raise NotFound(f"No model called '{name[:64]}' is loaded.", "Attach its adapter first.")
+        self._asked_at[name] = time.monotonic()
         return self._slots[name].key
+
+    def beyond(self, most: int) -> list[str]:
+        """The names of those that were not asked for longest, where there are more than so many."""
+        by_use = sorted(self._slots, key=lambda name: self._asked_at.get(name, 0.0))
+        return by_use[: max(0, len(by_use) - most)]
 
     def attach(self, name: str, folder: Path) -> None:
         """Read an adapter into memory under `name`; one of another folder is replaced. Raises Refused."""
@@ -107,6 +134,7 @@ class LoadedModel:
             ) from error
         alone = model is not None or bool(settings.get("use_dora"))
         self._slots[name] = Slot(key, folder, model, alone)
+        self._asked_at[name] = time.monotonic()
 
     def _load(self, key: str, folder: Path) -> None:
         # The adapter takes the base's dtype: PEFT's default, fp32 on a bf16 base, costs a conversion in every layer.
@@ -120,8 +148,12 @@ class LoadedModel:
         self._tuned.eval()
 
     def _drop(self, key: str) -> None:
-        if self._tuned is not None and key in self._tuned.peft_config:
-            self._tuned.delete_adapter(key)
+        if self._tuned is None or key not in self._tuned.peft_config:
+            return
+        others = [other for other in self._tuned.peft_config if other != key]
+        if others:  # PEFT warns where it has to choose the next active one itself
+            self._tuned.set_adapter(others[0])
+        self._tuned.delete_adapter(key)
 
     def detach(self, name: str) -> None:
         """Forget an adapter; one that is not attached is forgotten already."""
@@ -129,24 +161,56 @@ class LoadedModel:
         if slot is not None:
             self._drop(slot.key)
 
-    @contextmanager
-    def mixed(self, keys: Sequence[str]) -> Iterator[PreTrainedModel]:
-        """The model for as long as the rows of its batch answer with these adapters, one key a row.
+    def model_for(self, keys: Sequence[str]) -> PreTrainedModel:
+        """The model, answering with these adapters from now on, one key a row, until `settle` or another call."""
+        if self._now is None or self._now[0] != list(keys):
+            self.settle()
+            stack = ExitStack()
+            self._now = list(keys), stack.enter_context(self._mixed(keys)), stack
+        return self._now[1]
 
-        This is what PEFT does inside `generate(adapter_names=...)`, once around the whole loop: doing it for every
-        token costs a walk over all modules. Layers without an adapter are not touched at all.
+    def settle(self) -> None:
+        """The model as it is by itself; before its adapters change, or somebody else uses it."""
+        if self._now is not None:
+            now, self._now = self._now, None
+            now[2].close()
+
+    @contextmanager
+    def nested(self, keys: Sequence[str]) -> Iterator[PreTrainedModel]:
+        """The model with these adapters, in whose midst `model_for` may be asked for others."""
+        self.settle()
+        with self._mixed(keys, hooked=self.may_mix(keys[0])) as model:
+            self._is_nested = True
+            try:
+                yield model
+            finally:
+                self.settle()
+                self._is_nested = False
+
+    def may_mix(self, key: str) -> bool:
+        """Whether others can be answered while this one's adapter is in use."""
+        alone = self._alone(key)
+        return alone is None or alone.model is not None
+
+    @contextmanager
+    def _mixed(self, keys: Sequence[str], hooked: bool = False) -> Iterator[PreTrainedModel]:
+        """What PEFT does inside `generate(adapter_names=...)`, once around the whole loop.
+
+        Doing it for every token costs a walk over all modules. Layers without an adapter are not touched at all. Hooks
+        that are set later win, so that hooked ones can be nested; one adapter for all rows goes faster without.
         """
-        alone = self._alone(keys[0])
+        alone, kinds = self._alone(keys[0]), set(keys)
+        hooked = hooked or self._is_nested
         if alone is not None and alone.model is not None:
             yield alone.model
         elif self._tuned is None or not self._slots:
             yield self.base
-        elif alone is not None:
-            self._tuned.set_adapter(alone.key)
-            yield self.base
-        elif all(key == BASE for key in keys):
+        elif kinds == {BASE} and not hooked:
             with self._tuned.disable_adapter():
                 yield self.base
+        elif alone is not None or (len(kinds) == 1 and not hooked):
+            self._tuned.set_adapter(keys[0])
+            yield self.base
         else:
             with self._tuned._enable_peft_forward_hooks(adapter_names=list(keys)):
                 yield self.base
@@ -158,7 +222,7 @@ def is_whole(name: str, folder: Path) -> bool:
     Raises Refused where the name is not a plain one or the folder holds neither in safetensors.
     """
     if not SAFE_NAME.fullmatch(name) or name == "base":
-        raise Refused("An adapter's name has 1 to 64 letters, digits, dots, dashes or underscores, and is not 'base'.")
+        raise Refused("An adapter's name has 1 to 64 letters, digits, dots, dashes, underscores or @, not just 'base'.")
     if (folder / "config.json").is_file() and any(folder.glob("model*.safetensors")):
         return True
     for part in ("adapter_model.safetensors", "adapter_config.json"):

@@ -1,40 +1,32 @@
 """The engine's HTTP side: routes on a Unix socket that only its owner may open, and the process's life."""
 
 import asyncio
-import contextlib
 import logging
-import os
 import secrets
-import signal
-import socket
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
-import uvicorn
+import psutil
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from studio.core.engine_socket import prepare_socket
 from studio.core.errors import NotFound, Refused, StudioError
-from studio.core.settings import Settings
-from worker.engine.answer import Answer
+from worker.engine.answer import Answer, Asked, Said
 from worker.engine.asks import AdapterAsk, ChatAsk, error_body, event, read
 from worker.engine.batcher import Batcher
-from worker.engine.generate import Row
 from worker.engine.models import LoadedModel
-from worker.engine.prompts import Prompts
-from worker.engine.text import TextStream
-from worker.gpu import DTYPES, best_device, fastest_dtype, matmul_speeds, use_threads
+from worker.engine.prompts import Prompts, hash_of
+from worker.engine.row import Row
+from worker.engine.sampling import Sampling
 
 log = logging.getLogger(__name__)
-LEAVE_S = 1
-"""How long open answers have to hear of the end."""
+MOST_ADAPTERS = 16
 
 
 @dataclass
@@ -49,6 +41,7 @@ class Engine:
 
     async def healthz(self, _request: Request) -> Response:
         """What is loaded, and how many requests wait or run. Looking does not keep the engine awake."""
+        scheduler = self.batcher.scheduler
         told = {
             "ready": True,
             "base": self.name,
@@ -56,100 +49,148 @@ class Engine:
             "adapters": list(self.loaded.adapters),
             "busy": self.batcher.busy > 0,
             "requests": self.batcher.busy,
+            "queue": len(scheduler.waiting),
+            "batch": scheduler.active,
+            "tokens_per_s": scheduler.gauge.per_second,
+            "tokens": scheduler.gauge.total,
+            "memory": psutil.Process().memory_info().rss,
+            "kept": scheduler.kept.size,
         }
         return JSONResponse(told)
 
     async def attach(self, request: Request) -> Response:
-        """Attach an adapter between two batches; one that is there already costs nothing."""
+        """Attach an adapter between two tokens; one that is there already costs nothing."""
         self.used = time.monotonic()
         ask = read(AdapterAsk, await request.body())
-        folder = Path(ask.folder)
-        bits = (ask.quantization, ask.double)
+        folder, bits = Path(ask.folder), (ask.quantization, ask.double)
 
         def attach() -> None:
-            self.loaded.use_bits(bits)
+            if self.loaded.use_bits(bits):
+                self.batcher.scheduler.kept.clear()
             self.loaded.attach(ask.name, folder)
 
         if not self.loaded.holds(ask.name, folder):
-            await asyncio.wrap_future(self.batcher.call(attach))
-            await asyncio.to_thread(self.prompts.learnt_with, ask.name, folder)
+            alone = self.loaded.would_read_again(bits) or ask.name in self.loaded.adapters
+            await asyncio.wrap_future(self.batcher.call(attach, alone))
+            await asyncio.to_thread(self.prompts.learnt_with, ask.name, folder, ask.template)
+            await self._shed()
         return JSONResponse({"name": ask.name})
 
+    async def _shed(self) -> None:
+        """Forget the adapters that were not asked for longest, where there are too many."""
+        for name in self.loaded.beyond(MOST_ADAPTERS):
+            if not self.batcher.answers(self.loaded.key(name)):
+                await asyncio.wrap_future(self.batcher.call(partial(self.loaded.detach, name), alone=True))
+
     async def detach(self, request: Request) -> Response:
-        """Forget an adapter between two batches."""
+        """Forget an adapter once nobody is being answered."""
         name = request.path_params["name"]
         if name not in self.loaded.adapters:
             raise NotFound(f"No adapter called '{name[:64]}' is loaded.")
-        await asyncio.wrap_future(self.batcher.call(lambda: self.loaded.detach(name)))
+        await asyncio.wrap_future(self.batcher.call(partial(self.loaded.detach, name), alone=True))
         return JSONResponse({"name": name})
+
+    async def prompt(self, request: Request) -> Response:
+        """What the model would read, without an answer."""
+        self.used = time.monotonic()
+        ask = read(ChatAsk, await request.body())
+        self.loaded.key(ask.model)
+        text, ids = await self._prompt(ask)
+        return JSONResponse({"text": text, "tokens": len(ids), "prompt_hash": hash_of(ids)})
+
+    async def _prompt(self, ask: ChatAsk) -> tuple[str, list[int]]:
+        def made() -> tuple[str, list[int]]:
+            text = self.prompts.prompt(ask.messages, ask.model, ask.tools, ask.continue_final)
+            return text, self.prompts.encode(text)
+
+        return await asyncio.to_thread(made)
 
     async def chat(self, request: Request) -> Response:
         """Answer a chat, streamed or whole. A client that goes away ends its answer."""
         self.used = time.monotonic()
         ask = read(ChatAsk, await request.body())
         key = self.loaded.key(ask.model)
-        prompt = await asyncio.to_thread(self.prompts.ids, ask.messages, ask.model)
-        answer = Answer(ask.model, len(prompt), TextStream(self.prompts.text, ask.stop), asyncio.get_running_loop())
-        row = self._row(ask, key, prompt, answer)
-        self.batcher.ask(row)
-        watch = asyncio.create_task(_stop_when_gone(request, row))
+        _text, prompt = await self._prompt(ask)
+        asked = Asked(ask.model, len(prompt), hash_of(prompt), ask.stop)
+        answer = Answer(asked, ask.n, self.prompts.text, asyncio.get_running_loop())
+        rows = self._rows(ask, key, prompt, answer)
+        for row in rows:
+            self.batcher.ask(row)
+        watch = asyncio.create_task(_stop_when_gone(request, rows))
         if ask.stream:
-            return StreamingResponse(_events(answer, row, watch), media_type="text/event-stream")
-        return await _whole(answer, watch)
+            return StreamingResponse(_events(answer, rows, watch), media_type="text/event-stream")
+        return await _whole(answer, rows, watch)
 
-    def _row(self, ask: ChatAsk, key: str, prompt: list[int], answer: Answer) -> Row:
+    def _rows(self, ask: ChatAsk, key: str, prompt: list[int], answer: Answer) -> list[Row]:
         room = self.prompts.context - len(prompt)
         if room < 1:
             raise Refused(
                 f"The chat has {len(prompt):,} tokens; the model reads {self.prompts.context:,}.", "Begin a new one."
             )
-        return Row(
-            prompt=prompt,
-            key=key,
-            listener=answer,
-            ends=self.prompts.ends_of(ask.model),
-            room=min(ask.max_tokens, room),
-            temperature=ask.temperature,
-            top_p=ask.top_p,
-            seed=secrets.randbits(31) if ask.seed is None else ask.seed,
-            columns=ask.columns,
-        )
+        if not prompt:
+            raise Refused("The chat is empty to this model.", "Write something.")
+        seed = secrets.randbits(31) if ask.seed is None else ask.seed
+        names = Sampling.__dataclass_fields__
+        return [
+            Row(
+                prompt=prompt,
+                key=key,
+                listener=choice,
+                ends=self.prompts.ends_of(ask.model),
+                room=min(ask.max_tokens, room),
+                sampling=Sampling(**{name: getattr(ask, name) for name in names}),
+                seed=(seed + choice.index) % 2**63,
+                columns=max(ask.columns, ask.n),
+                beams=ask.num_beams,
+                chances=ask.top_logprobs if ask.logprobs else None,
+            )
+            for choice in answer.choices
+        ]
 
 
-async def _stop_when_gone(request: Request, row: Row) -> None:
-    """End the row within one token of its connection's end."""
+def _stop(rows: list[Row]) -> None:
+    for row in rows:
+        row.stopped.set()
+
+
+async def _stop_when_gone(request: Request, rows: list[Row]) -> None:
+    """End the rows within one token of their connection's end."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    row.stopped.set()
+    _stop(rows)
 
 
-async def _events(answer: Answer, row: Row, watch: "asyncio.Task[None]") -> AsyncIterator[str]:
+async def _events(answer: Answer, rows: list[Row], watch: "asyncio.Task[None]") -> AsyncIterator[str]:
     """The answer as server-sent events, closed by [DONE]."""
     try:
-        yield event(answer.chunk({"role": "assistant", "content": ""}))
+        for choice in range(len(rows)):
+            yield event(answer.chunk(Said(choice=choice), {"role": "assistant", "content": ""}))
         async for said in answer.pieces():
-            if said.text:
-                yield event(answer.chunk({"content": said.text}))
+            if said.text or (said.chances and not said.reason):
+                yield event(answer.chunk(replace(said, reason=""), {"content": said.text}))
             if said.reason:
-                yield event(answer.chunk({}, said.reason))
+                left = None if said.text else said.chances
+                yield event(answer.chunk(replace(said, chances=left), {}))
             elif said.error:
                 yield event(error_body(said.error))
             elif not said.text:
                 yield ": still here\n\n"
         yield "data: [DONE]\n\n"
     finally:
-        row.stopped.set()
+        _stop(rows)
         watch.cancel()
 
 
-async def _whole(answer: Answer, watch: "asyncio.Task[None]") -> Response:
-    text, reason = "", ""
-    async for said in answer.pieces():
-        text, reason = text + said.text, said.reason
-        if said.error:
-            raise said.error
-    watch.cancel()
-    return JSONResponse(answer.whole(text, reason))
+async def _whole(answer: Answer, rows: list[Row], watch: "asyncio.Task[None]") -> Response:
+    try:
+        told = [said async for said in answer.pieces()]
+    finally:
+        _stop(rows)
+        watch.cancel()
+    fault = next((said.error for said in told if said.error), None)
+    if fault:
+        raise fault
+    return JSONResponse(answer.whole(told))
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -168,58 +209,7 @@ def build_app(engine: Engine) -> Starlette:
         Route("/healthz", engine.healthz, methods=["GET"]),
         Route("/adapters", engine.attach, methods=["POST"]),
         Route("/adapters/{name}", engine.detach, methods=["DELETE"]),
+        Route("/v1/prompt", engine.prompt, methods=["POST"]),
         Route("/v1/chat/completions", engine.chat, methods=["POST"]),
     ]
     return Starlette(routes=routes, exception_handlers={StudioError: _refused, HTTPException: _http_error})
-
-
-def serve(base_folder: str, socket_path: str) -> NoReturn:
-    """Load the model, answer until idle or told to end, then exit with 0."""
-    settings, folder, path = Settings(), Path(base_folder), Path(socket_path)
-    threads, device = use_threads(settings.threads), best_device().name
-    dtype = DTYPES[fastest_dtype(matmul_speeds(device))]
-    loaded = LoadedModel(folder, dtype, device)
-    engine = Engine(folder.name, loaded, Prompts(folder), Batcher(loaded, threads))
-    engine.batcher.start()
-    config = uvicorn.Config(build_app(engine), log_level="warning", timeout_graceful_shutdown=LEAVE_S, lifespan="off")
-    try:
-        asyncio.run(_live(engine, uvicorn.Server(config), _listen(path), settings.engine_idle_seconds))
-    finally:
-        path.unlink(missing_ok=True)
-    engine.batcher.join(LEAVE_S / 2)
-    logging.shutdown()
-    os._exit(0)  # all is said and tidied: taking torch apart needs seconds, and a long product can not be interrupted
-
-
-def _listen(path: Path) -> socket.socket:
-    """A listening socket of mode 0600 from its first moment on."""
-    prepare_socket(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(before)
-    return listener
-
-
-async def _live(engine: Engine, server: uvicorn.Server, listener: socket.socket, idle_s: float) -> None:
-    # Uvicorn raises the signal that ended it once more when it is done: with this, that one does nothing.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    watch = asyncio.create_task(_leave_when_due(engine, server, idle_s))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
-
-
-async def _leave_when_due(engine: Engine, server: uvicorn.Server, idle_s: float) -> None:
-    """End the server after `idle_s` seconds without a question; once it ends, end the answers too."""
-    while not server.should_exit:
-        if engine.batcher.busy:
-            engine.used = time.monotonic()
-        server.should_exit = server.should_exit or time.monotonic() - engine.used > idle_s
-        await asyncio.sleep(0.1)
-    engine.batcher.close()
