@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from studio.core.settings import Settings
 from studio.shell.brand import ICON_LINK, brand_router
@@ -30,8 +30,16 @@ SWEEP_SECONDS = 60
 AT_ONCE = 4  # handlers that wait in the queue, unless they say otherwise; QUIET ones do not wait
 
 
-def build_app(settings: Settings, services: Any, pages: Sequence[Draw] = (), files: RunFiles | None = None) -> FastAPI:
+def build_app(
+    settings: Settings,
+    services: Any,
+    pages: Sequence[Draw] = (),
+    files: RunFiles | None = None,
+    api: APIRouter | None = None,
+) -> FastAPI:
     """The whole web app. `services` is handed to the pages as it is; `files` says how downloads find their things.
+
+    `api` is what answers below `/v1`.
 
     Raises BootRefused where Gradio would open the studio to strangers. The data dir must be there. Not to be called
     inside an event loop.
@@ -45,6 +53,8 @@ def build_app(settings: Settings, services: Any, pages: Sequence[Draw] = (), fil
         app.include_router(router)
     if files is not None:
         app.include_router(download_router(files))
+    if api is not None:
+        app.include_router(api)
     asyncio.run(put_together(app, services, pages or (placeholder,), settings))
     app.add_middleware(Gate, settings=settings, hashes=(script_hash(theme.SWITCH),), extra_head=ICON_LINK)
     return app
@@ -129,6 +139,7 @@ def serve(
     pages: Sequence[Draw] = (),
     files: RunFiles | None = None,
     announce: Callable[[str], None] = lambda _: None,
+    api: APIRouter | None = None,
 ) -> None:
     """Run the web process until it is told to end. `announce` gets the address when it answers.
 
@@ -136,5 +147,5 @@ def serve(
     """
     check_boot(settings)
     with bind(settings) as listener:
-        app = build_app(settings, services, pages, files)
+        app = build_app(settings, services, pages, files, api)
         run_server(app, listener, lambda: announce(address(settings, listener)))

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterable
 
+from studio.api.routes import api_router
 from studio.app import serve
 from studio.core.errors import BootRefused
 from studio.core.lineage import die_with_parent
@@ -24,7 +25,7 @@ def run_web(settings: Settings, announce: Callable[[str], None]) -> None:
     if hold(settings.locks_dir / "web.lock", shared=True) is None:  # held until the end: a restore waits for nobody
         raise BootRefused("A backup is being restored here.", "Start again when that has ended.")
     services = open_services(settings)
-    serve(settings, services, PAGES, run_files(services), announce)
+    serve(settings, services, PAGES, run_files(services), announce, api_router(services))
 
 
 def run_files(services: Services) -> RunFiles:

@@ -248,3 +248,18 @@ measurements = Table(
     Column("problem", Text),
     Column("counted_at", Float),
 )
+
+# Keys of the API. The key itself is nowhere: `digest` is its SHA-256, `hint` its last characters.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    _owner(),
+    Column("name", Text, nullable=False),
+    Column("hint", String(16), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("last_used_at", Float),
+    Column("revoked_at", Float),
+    UniqueConstraint("digest"),
+)

@@ -18,6 +18,7 @@ from studio.core.use_cases.line import WAITING
 from studio.core.use_cases.storage import Storage, of_run
 from studio.shell.session import owner_of
 from studio.ui import live, run_curves, run_facts, run_view
+from studio.ui.code_card import CodeCard
 from studio.ui.frame import QUIET, page
 from studio.ui.line_view import Line, waiting_note
 from studio.ui.markup import NOTHING, Markup, card, empty, head, html, link_button
@@ -113,6 +114,7 @@ def drawn(seen: Seen) -> list[Any]:
         run_view.timeline(seen.events),
         run_facts.settings_card(run, seen.dataset, seen.log),
         *DiskCard.drawn(run, seen.storage),
+        *CodeCard.drawn(run, seen.has_adapter),
         live.shown(run_facts.answers_card(run)),
     ]
 
@@ -156,12 +158,13 @@ class Layout:
             with gr.Column(scale=2, elem_classes="ts-stack"):
                 now, loss = html(), card()
                 samples, small, answers = html(visible=False), card(), html(visible=False)
+                self.code = CodeCard()
             with gr.Column(scale=1, min_width=280, elem_classes="ts-stack"):
                 events, settings = card(), card()
                 self.disk = DiskCard()
         first = [top, self.buttons.links, *self.buttons.places]
         curves = [loss, samples, small]
-        self.places: list[Any] = [*first, now, *curves, events, settings, *self.disk.places, answers]
+        self.places: list[Any] = [*first, now, *curves, events, settings, *self.disk.places, *self.code.places, answers]
 
 
 def draw(studio: gr.Blocks, services: Services) -> None:
@@ -195,7 +198,8 @@ def draw(studio: gr.Blocks, services: Services) -> None:
         outputs = [*layout.places, stamp]
         load = with_note(opened, 4 + len(outputs), shown=True)
         tick = with_note(refresh, len(outputs), shown=True)
-        studio.load(load, None, [whole, nothing, boxes.run, boxes.key, *outputs, words], **QUIET)
+        loaded = studio.load(load, None, [whole, nothing, boxes.run, boxes.key, *outputs, words], **QUIET)
+        layout.code.wire(services, loaded, boxes.run)
         timer.tick(tick, [boxes.run, stamp], [*outputs, words], **QUIET)
         done = [*layout.buttons.wire(services, boxes, said, going), layout.disk.wire(services, boxes, said)]
         for event in done:

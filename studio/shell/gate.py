@@ -88,9 +88,15 @@ def judge(scope: Scope, names: frozenset[str]) -> Refusal | None:
     hosts = values(scope, b"host")
     if len(hosts) != 1 or host_name(hosts[0]) not in names:
         return FOREIGN_HOST
-    if (scope["type"] == "websocket" or scope["method"] not in SAFE) and is_foreign(scope):
+    changes = scope["type"] == "websocket" or scope["method"] not in SAFE
+    if (changes or is_api(scope)) and is_foreign(scope):  # on loopback the API asks no key, so no page may ask it
         return FOREIGN_ORIGIN
     return NOTHING if is_shut(scope["path"]) else None
+
+
+def is_api(scope: Scope) -> bool:
+    """Whether this is for the OpenAI-shaped interface."""
+    return bool(scope["path"] == "/v1" or scope["path"].startswith("/v1/"))
 
 
 def trimmed(scope: Scope) -> Scope:
@@ -221,7 +227,16 @@ async def refuse(scope: Scope, answer: Answer, refusal: Refusal) -> None:
     if scope["type"] == "websocket":
         await answer.send({"type": "websocket.close", "code": 1008})
         return
-    body = json.dumps({"problem": refusal.problem, "remedy": refusal.remedy}).encode()
+    told: dict[str, object] = {"problem": refusal.problem, "remedy": refusal.remedy}
+    if is_api(scope):
+        told = {"error": in_openai_shape(refusal)}
+    body = json.dumps(told).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await answer({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await answer({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def in_openai_shape(refusal: Refusal) -> dict[str, object]:
+    """A refusal as an OpenAI client reads it."""
+    kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
+    return {"message": f"{refusal.problem} {refusal.remedy}", "type": kind, "param": None, "code": None}

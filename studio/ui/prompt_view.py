@@ -4,7 +4,8 @@ from studio.core.engine_client import ChatOptions
 from studio.core.errors import Refused
 from studio.core.services import Services
 from studio.core.stores.chats import Chat
-from studio.core.use_cases.panes import Seating, open_panes
+from studio.core.use_cases.chat import open_model
+from studio.core.use_cases.panes import Seating
 from studio.ui.markup import Markup, join, log_text
 from studio.ui.units import count
 
@@ -19,13 +20,13 @@ def read_by(services: Services, owner: str, seats: Seating, chat: Chat | None, q
         raise Refused("There is no question.", "Write one first.")
     asked = question.strip() or turns[-1].asked
     first = [{"role": "system", "content": system}] if system.strip() else []
-    client = open_panes(services, owner, seats.wanted)
+    client = open_model(services, owner, seats.wanted)
     found = []
     for n, voice in enumerate(seats.seated):
         before = chat.history(n, number) if chat else []
         messages = [*first, *before, {"role": "user", "content": asked}]
         told = client.prompt(voice.name, messages, ChatOptions())
-        found.append(one_prompt(voice.title, str(told["text"]), int(told["tokens"]), str(told["prompt_hash"])))
+        found.append(one_prompt(voice.title, told.text, told.tokens, told.prompt_hash))
     return Markup('<div class="ts-prompts">{}</div>').format(join(found))
 
 

@@ -16,7 +16,7 @@ from studio.core.engine_client import ChatOptions, Message, Piece, Timings
 from studio.core.errors import StudioError
 from studio.core.services import Services
 from studio.core.stores.chats import Said
-from studio.core.use_cases.panes import open_panes
+from studio.core.use_cases.chat import open_model
 
 TICK_SECONDS = 0.2
 BETWEEN_SECONDS = 0.06
@@ -113,7 +113,7 @@ def sing(
 ) -> Generator[Voices, None, None]:
     """The answers to `parts` as they are made, several times a second; the engine holds all of `wanted`.
 
-    Closing the iterator ends all streams. Raises what `open_panes` raises.
+    Closing the iterator ends all streams. Raises what `open_model` raises.
     """
     heard: queue.Queue[tuple[int, Piece] | Exception | None] = queue.Queue()
     enough = threading.Event()
@@ -121,7 +121,7 @@ def sing(
 
     def listen() -> None:
         try:
-            client = open_panes(services, owner, wanted)
+            client = open_model(services, owner, wanted)
             heard.put(None)
             if enough.is_set():
                 return

@@ -72,7 +72,7 @@ def _is_nested(path: Path, wanted: ast.AST) -> bool:
 
 def test_the_web_process_loads_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys; import studio.app, studio.cli, studio.up, studio.demo, studio.doctor; "
+        "import sys; import studio.app, studio.web, studio.cli, studio.up, studio.demo, studio.doctor; "
         "print([name for name in ('torch', 'transformers', 'trl', 'peft', 'worker') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ from studio.core.services import Services, open_services
 from studio.core.settings import Settings
 from studio.core.stores.chats import Said, Turn
 from studio.core.stores.users import LOCAL_USER
-from studio.core.use_cases import steer, versions
+from studio.core.use_cases import keys, steer, versions
 from studio.core.use_cases.upload import import_file
 
 
@@ -55,6 +55,13 @@ def chat_life(services: Services) -> None:
     chats.delete(chat_id, LOCAL_USER)
 
 
+def key_life(services: Services) -> None:
+    """A key of the API: made, used, revoked."""
+    key, secret = keys.make_key(services, LOCAL_USER, "life")
+    assert keys.find_key(services, secret) is not None
+    services.keys.revoke(key.id, LOCAL_USER)
+
+
 DEEDS: dict[str, Callable[..., object]] = {
     "stop": lambda s, run: steer.stop_run(s, LOCAL_USER, run),
     "hold": lambda s, run: steer.hold_run(s, LOCAL_USER, run, True),
@@ -68,6 +75,7 @@ DEEDS: dict[str, Callable[..., object]] = {
     "engine": want_engine,
     "forecast": want_forecast,
     "chat": chat_life,
+    "key": key_life,
     "open": lambda s: None,  # opening the records is the deed
 }
 

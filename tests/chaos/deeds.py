@@ -134,6 +134,13 @@ def chat_life(stage: Stage, point: str, run: Run) -> None:
         stage.client("chat")
 
 
+def key_life(stage: Stage, point: str, run: Run) -> None:
+    """A key of the API is made, used and revoked; again after the kill."""
+    stage.arm(point)
+    for _ in range(2):
+        stage.client("key")
+
+
 def back_up(stage: Stage, point: str, run: Run) -> None:
     """A backup beside the running studio, and again after the kill."""
     path = stage.folder / f"{time.monotonic_ns()}.tar"
@@ -171,6 +178,7 @@ DEEDS: dict[str, Deed] = {
     "engine": playground,
     "measurement": forecast,
     "chat": chat_life,
+    "key": key_life,
     "backup": back_up,
     "restore": restore,
     "migration": first_open,

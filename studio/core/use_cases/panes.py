@@ -3,14 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from studio.core.checkpoints import folder_of, is_whole, sealed
-from studio.core.engine_client import EngineClient
-from studio.core.errors import Conflict
+from studio.core.checkpoints import sealed
 from studio.core.services import Services
 from studio.core.stores.runs import Run
-from studio.core.use_cases.chat import open_engine, open_pair
+from studio.core.use_cases.chat import BASE
 
-BASE = "base"
 WEIGHTS = ("adapter_model.safetensors", "config.json")
 
 
@@ -102,35 +99,3 @@ def title_of(names: Mapping[str, str], name: str) -> str:
     run_id, _, step = name.partition("@")
     title = names.get(run_id, "a deleted run")
     return f"{title}, step {step}" if step else title
-
-
-def open_panes(services: Services, owner: str, names: Sequence[str]) -> EngineClient:
-    """The engine with all of `names` on it; at least one is not the base model, and says which that is.
-
-    Raises `NotFound`, `Conflict`, `Unavailable`.
-    """
-    wanted = [name for name in dict.fromkeys(names) if name != BASE]
-    runs = {name: services.runs.get(name.partition("@")[0], owner) for name in wanted}
-    if len({(run.base_repo, run.base_revision) for run in runs.values()}) != 1:
-        raise Conflict("These have different base models.", "Choose those that came from one.")
-    client: EngineClient | None = None
-    for name in wanted:
-        client = attached(services, runs[name], name)
-    assert client is not None
-    return client
-
-
-def attached(services: Services, run: Run, name: str) -> EngineClient:
-    """The engine with a run's adapter, or one of its checkpoints, attached as `name`."""
-    step = name.partition("@")[2]
-    if not step:
-        return open_pair(services, run)
-    folder = folder_of(services.artifacts.checkpoints_dir(run.id), int(step)) if step.isdecimal() else None
-    found = next((one for one in sealed(services.artifacts.checkpoints_dir(run.id)) if one.folder == folder), None)
-    if found is None or not is_whole(found):
-        raise Conflict(f"The checkpoint of step {step[:12]} is gone.", "Choose a newer one.")
-    client = open_engine(services, run.base_repo, run.base_revision)
-    base = dict(run.config.get("base", {}))
-    quantization, double = base.get("quantization", "none"), base.get("bnb_4bit_use_double_quant", True)
-    client.attach(name, found.folder, quantization, double)
-    return client
