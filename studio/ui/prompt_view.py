@@ -26,7 +26,7 @@ def read_by(services: Services, owner: str, seats: Seating, chat: Chat | None, q
         before = chat.history(n, number) if chat else []
         messages = [*first, *before, {"role": "user", "content": asked}]
         told = client.prompt(voice.name, messages, ChatOptions())
-        found.append(one_prompt(voice.title, told.text, told.tokens, told.prompt_hash))
+        found.append(one_prompt(voice.title, told["text"], told["tokens"], told["prompt_hash"]))
     return Markup('<div class="ts-prompts">{}</div>').format(join(found))
 
 
