@@ -1,7 +1,6 @@
 """Two runs side by side: what came out, how both learnt, and what was set differently. Rows in, markup out."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from studio.core.config.difference import difference, value_words
 from studio.core.stores.runs import Run
@@ -50,7 +49,7 @@ def outcomes(runs: Sequence[Run], series: Sequence[dict[str, Series]], speeds: S
         *row("Base model's held-out loss", [live.scores(run, "loss")[0] for run in runs], short),
         *row("Exactly right", [live.scores(run, "exact_match")[1] for run in runs], percent),
         *row("Speed", speeds, lambda value: f"{figure(value, 0)} tokens/s"),
-        *row("Memory at most", [memory_of(run) for run in runs], gib),
+        *row("Memory at most", [live.most_memory(run) for run in runs], gib),
         *row("Took", [took_of(run) for run in runs], duration),
         *row("Examples learnt from", [live.number_of(run.result, "examples") for run in runs], count),
     ]
@@ -135,13 +134,6 @@ def lowest(points: Series) -> float | None:
     """The best check's loss, the base model's left out."""
     best = best_eval(finite(points))  # type: ignore[arg-type]
     return best[1] if best else None
-
-
-def memory_of(run: Run) -> float | None:
-    """Bytes that it held at most: of the accelerator where it trained on one."""
-    peak = live.number_of(run.result, "peak_rss_mb")
-    memory: Any = (run.result or {}).get("memory")
-    return live.number_of(memory, "used") or (peak * 1e6 if peak else None)
 
 
 def took_of(run: Run) -> float | None:

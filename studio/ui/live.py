@@ -89,6 +89,12 @@ def number_of(values: Any, name: str) -> float | None:
     return float(found) if is_number and found is not None else None
 
 
+def most_memory(run: Run) -> float | None:
+    """Bytes that it held at most, as the forecast counts them: the accelerator's, else without the bare process."""
+    peak = number_of(run.result, "peak_rss_mb")
+    return number_of((run.result or {}).get("memory"), "used") or (peak * 1e6 if peak else None)
+
+
 def scores(run: Run, name: str) -> tuple[float | None, float | None]:
     """`exact_match` or `loss` on the held-out examples as (base, tuned)."""
     result = run.result or {}

@@ -172,8 +172,8 @@ def ended_figures(run: Run, evals: Series) -> Markup:
         rows.append(("Took", took))
     if best := best_eval(evals):
         rows.append(("Best held-out loss", f"{figure(best[1], 2)} at step {best[0]:,}"))
-    if peak := live.number_of(run.result, "peak_rss_mb"):
-        rows.append(("Memory at most", gib(peak * 1e6)))
+    if most := live.most_memory(run):
+        rows.append(("Memory at most", gib(most)))
     if dtype := (run.result or run.spec or {}).get("dtype"):
         rows.append(("Number format", str(dtype)))
     return Markup('<div class="ts-card">{}</div>').format(facts(rows)) if rows else Markup("")

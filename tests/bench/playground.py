@@ -206,8 +206,8 @@ def measure(model: Path, rounds: int) -> dict[str, Any]:
         serve = stack.enter_context(transformers_serve(model, dtype))
         if serve is not None:
             contenders["serve"] = serve
-        for ask in contenders.values():
-            ask(question())
+        for name, ask in contenders.items():
+            sys.stderr.write(f"{name}: {ask(question())}\n")
         client_rounds = [one_round(contenders, client) for _ in range(rounds)]
     medians = {name: statistics.median(one[name] for one in client_rounds) for name in client_rounds[0]}
     others = [name for name in contenders if name != "engine"]

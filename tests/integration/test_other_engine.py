@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from studio.core import checkpoints
 from studio.core.engine_client import ChatOptions
 from studio.core.errors import Conflict, NotFound, Refused, Unavailable
 from studio.core.other_engine import OtherEngine
 from studio.core.settings import Settings
-from studio.core.use_cases.chat import open_engine
+from studio.core.use_cases.chat import open_engine, open_model
 
 CHAT = [{"role": "user", "content": "Hi"}]
 
@@ -108,6 +109,68 @@ def test_base_and_adapter_answer_through_the_setting(url: str, adapter: Path, tm
     client.detach("run1@40")
     with pytest.raises(NotFound, match="does not exist"):
         list(client.stream_chat("run1@40", CHAT))
+
+
+def stand_in_services(url: str, root: Path) -> Any:
+    """Two runs of one base and one of another, each with an adapter; the first has a checkpoint of step 40."""
+    runs = {
+        name: SimpleNamespace(
+            id=name, base_repo=base, base_revision="main", config={"base": bits}, spec=None, owner="me"
+        )
+        for name, base, bits in (
+            ("run1", "someone/tiny", {}),
+            ("run2", "someone/other", {}),
+            ("run3", "someone/tiny", {"quantization": "nf4"}),
+        )
+    }
+    for name in runs:
+        for part in ("adapter", "checkpoints/checkpoint-40"):
+            folder = root / name / part
+            folder.mkdir(parents=True)
+            (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    checkpoints.seal(root / "run1/checkpoints/checkpoint-40", 40, 1, "spec")
+
+    def get(run_id: str, owner: str) -> Any:
+        if run_id not in runs or owner != "me":
+            raise NotFound("There is no such run.")
+        return runs[run_id]
+
+    return SimpleNamespace(
+        settings=Settings(data_dir=root, engine_url=url),
+        runs=SimpleNamespace(get=get),
+        artifacts=SimpleNamespace(
+            adapter_dir=lambda run_id: root / run_id / "adapter",
+            checkpoints_dir=lambda run_id: root / run_id / "checkpoints",
+        ),
+    )
+
+
+def test_base_adapter_and_checkpoint_are_opened_together(url: str, tmp_path: Path) -> None:
+    services = stand_in_services(url, tmp_path)
+    open_model(services, "me", ["base", "run1", "run1@40", "run1"])
+    loaded = [(body["lora_name"], Path(body["lora_path"])) for _, body in StandIn.asked]
+    assert loaded == [
+        ("run1", tmp_path / "run1/adapter"),
+        ("run1@40", tmp_path / "run1/checkpoints/checkpoint-40"),
+    ]
+
+
+def test_what_can_not_be_opened_is_said(url: str, tmp_path: Path) -> None:
+    services = stand_in_services(url, tmp_path)
+    for names, kind, words in (
+        (["run1", "run2"], Conflict, "different base models"),
+        (["run1", "run3"], Conflict, "different precisions"),
+        (["run1@41"], NotFound, "no longer there"),
+        (["run1@../x"], NotFound, "no checkpoint"),
+        (["nobody"], NotFound, "no such run"),
+        (["run3@40"], NotFound, "no longer there"),
+    ):
+        with pytest.raises(kind, match=words):
+            open_model(services, "me", names)
+    (tmp_path / "run1/checkpoints/checkpoint-40/adapter_model.safetensors").write_bytes(b"w3ights")
+    with pytest.raises(NotFound, match="no longer there"):
+        open_model(services, "me", ["run1@40"])
+    assert StandIn.asked == []
 
 
 def test_the_prompt_is_read_back_with_its_hash(url: str) -> None:
