@@ -118,7 +118,8 @@ class Room:
                 self.form = AnswerForm()
             with gr.Accordion("What they read", open=False, elem_classes="ts-drawer"):
                 html(muted("The exact prompt of the question above, or of the last one, as each model gets it."))
-                self.look = gr.Button("Show the exact prompt", size="sm")
+                with gr.Row(elem_classes="ts-buttons"):
+                    self.look = gr.Button("Show the exact prompt", size="sm")
                 self.read = html(visible=False)
 
     def votes_card(self) -> None:
