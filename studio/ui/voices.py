@@ -20,6 +20,8 @@ from studio.core.use_cases.chat import open_model
 
 TICK_SECONDS = 0.2
 BETWEEN_SECONDS = 0.06
+MOST_BETWEEN_SECONDS = 0.3
+LETTERS_A_SECOND = 20_000
 WAIT_SECONDS = 3.0
 Stream = Generator[tuple[int, Piece], None, None]
 
@@ -146,11 +148,18 @@ def follow(heard: "queue.Queue[tuple[int, Piece] | Exception | None]", voices: V
         started = time.monotonic()
         try:
             listen_once(voices, heard.get(timeout=TICK_SECONDS))
-            while time.monotonic() - started < BETWEEN_SECONDS:  # a few pieces at once: a page is not a teletype
+            pause = pause_of(voices)
+            while time.monotonic() - started < pause:  # a few pieces at once: a page is not a teletype
                 listen_once(voices, heard.get(timeout=BETWEEN_SECONDS))
         except queue.Empty:
             pass
         yield voices
+
+
+def pause_of(voices: Voices) -> float:
+    """Seconds between two updates: long answers are drawn whole each time, so the browser gets more time for them."""
+    letters = sum(len(pane.text) for pane in voices.panes.values())
+    return min(BETWEEN_SECONDS + letters / LETTERS_A_SECOND, MOST_BETWEEN_SECONDS)
 
 
 def listen_once(voices: Voices, said: "tuple[int, Piece] | Exception | None") -> None:

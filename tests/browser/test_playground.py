@@ -182,7 +182,7 @@ def test_a_checkpoint_of_a_run_that_goes_sits_in_a_third_pane(stage: Stage, open
 def test_stop_really_stops(stage: Stage, open_page: Open) -> None:
     page = open_page(stage.url)
     expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
-    choose(page, "How they answer", Longest_answer="4000")
+    choose(page, "How they answer", Longest_answer="2000")
     page.get_by_role("textbox", name="Ask", exact=True).fill("The capital of France is")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_text("Answering…").first).to_be_visible(timeout=60_000)
