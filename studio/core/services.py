@@ -7,6 +7,7 @@ from studio.core.db import Database
 from studio.core.migrate import open_records, prepare_data_dir
 from studio.core.queue import Bell
 from studio.core.settings import Settings
+from studio.core.stores.chats import ChatStore
 from studio.core.stores.datasets import DatasetStore
 from studio.core.stores.keys import KeyStore
 from studio.core.stores.line import LineStore, TombstoneStore
@@ -29,6 +30,7 @@ class Services:
     line: LineStore
     tombstones: TombstoneStore
     measurements: MeasurementStore
+    chats: ChatStore
     keys: KeyStore
     artifacts: Artifacts
     bell: Bell
@@ -39,5 +41,5 @@ def open_services(settings: Settings) -> Services:
     prepare_data_dir(settings)
     db = open_records(settings)
     runs = RunStore(db), MetricStore(db), DatasetStore(db), MachineStore(db)
-    stores = *runs, LineStore(db), TombstoneStore(db), MeasurementStore(db), KeyStore(db)
+    stores = *runs, LineStore(db), TombstoneStore(db), MeasurementStore(db), ChatStore(db), KeyStore(db)
     return Services(settings, db, *stores, Artifacts(settings.data_dir), Bell(settings))

@@ -166,6 +166,9 @@ chats = Table(
     Column("title", Text, nullable=False, server_default=""),
     Column("created_at", Float, nullable=False),
     Column("deleted_at", Float),
+    Column("panes", JSON),
+    Column("system", Text, nullable=False, server_default=""),
+    Column("updated_at", Float),
 )
 
 messages = Table(
@@ -178,7 +181,21 @@ messages = Table(
     Column("role", String(16), nullable=False),
     Column("content", Text, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("turn", Integer, nullable=False, server_default="0"),
+    Column("edited", Text),
+    Column("facts", JSON),
     Index("ix_messages_chat_id", "chat_id"),
+)
+
+# Which answer to a turn's question a person found best: the number of its pane, -1 where all are alike.
+votes = Table(
+    "votes",
+    metadata,
+    Column("chat_id", String(12), ForeignKey("chats.id"), primary_key=True),
+    Column("turn", Integer, primary_key=True),
+    _owner(),
+    Column("best", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
 )
 
 # One row per host that runs a worker: what it is, what it measured, and when its worker was last seen.

@@ -1,7 +1,7 @@
-"""Playground: one question, the same seed, the base model and the tuned one at once, both streamed."""
+"""Playground: one question, the same seed, up to three models at once: the base, what was trained on it, on the way."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -9,208 +9,177 @@ import gradio as gr
 from studio.core.artifacts import new_id
 from studio.core.errors import NotFound
 from studio.core.services import Services
+from studio.core.stores.chats import ALIKE, Chat
 from studio.core.stores.runs import Run
+from studio.core.use_cases.panes import BASE, Seating, Voice, askable, seating
 from studio.shell.session import owner_of
-from studio.ui import chat_view, live
-from studio.ui.chat_view import MOST_PROMPTS, WAKING, options_of, prompts_of, ready_runs, speed, speed_line
-from studio.ui.duet import Answering, Duet, Stop, sing
-from studio.ui.fields import Choice, told
+from studio.ui import live
+from studio.ui.asking import Asking, blank, frame, shown
+from studio.ui.chat_view import Prompt, choice_of, held_out, named
+from studio.ui.fields import told
 from studio.ui.frame import QUIET, page
 from studio.ui.going import go_to
-from studio.ui.markup import NOTHING, Markup, Text, cardhead, empty, head, html, link_button, muted, note
+from studio.ui.judge import Judge
+from studio.ui.markup import NOTHING, Markup, empty, head, html, link_button, muted, note
 from studio.ui.notices import note_of, with_note
-from studio.ui.plain_chat import Chat, PlainChat
-from studio.ui.units import count
+from studio.ui.prompt_view import read_by
+from studio.ui.room import PLACES, Room
+from studio.ui.settling import places, settled
 
-ABOUT = "One question, the same seed, both models at once."
-STOPPED = "Stopped by you."
-NOT_ASKED = "Nothing asked yet"
-
-
-class Room:
-    """The components of the page."""
-
-    def __init__(self) -> None:
-        """Drawn where it is made."""
-        self.tab, self.run_id = (gr.Textbox("", visible=False) for _ in range(2))
-        self.nothing = html(visible=False)
-        with gr.Column(visible=False, elem_classes="ts-stack") as self.box:
-            with gr.Column(elem_classes="ts-card", visible=False) as self.pick:
-                self.runs = Choice([], label="Tuned by the run", interactive=True)
-            with gr.Row(elem_classes="ts-panes"):
-                (self.heads, self.chats, self.speeds) = zip(
-                    *(self.pane(name) for name in ("Base", "Tuned")), strict=True
-                )
-            self.ask_card()
-
-    @staticmethod
-    def pane(name: str) -> tuple[gr.HTML, PlainChat, gr.HTML]:
-        """One model's side: who answers, the chat, how fast it was."""
-        with gr.Column(elem_classes="ts-card", min_width=300):
-            top = html(cardhead(name))
-            chat = PlainChat(
-                [], show_label=False, label=f"{name} model", height=240, buttons=[], container=False,
-                render_markdown=False, elem_classes="ts-chat", placeholder="",
-            )  # fmt: skip
-            return top, chat, html(speed(NOT_ASKED))
-
-    def ask_card(self) -> None:
-        """The question, its buttons, and the drawer."""
-        with gr.Column(elem_classes="ts-card"):
-            self.ask = gr.Textbox(label="Ask both", placeholder="Ask what your examples ask", lines=2, max_lines=6)
-            with gr.Row(elem_classes="ts-buttons"):
-                self.send, self.stop = gr.Button("Send", variant="primary", size="md"), gr.Button("Stop", size="md")
-                self.again, self.clear = gr.Button("Ask again", size="md"), gr.Button("Clear", size="md")
-            self.words = html(visible=False)
-            self.held = html(visible=False)
-            with gr.Row(elem_classes="ts-buttons"):
-                self.prompts = [gr.Button("", size="sm", visible=False) for _ in range(MOST_PROMPTS)]
-            with gr.Accordion("How they answer", open=False, elem_classes="ts-drawer"):
-                self.system = gr.Textbox(
-                    label="System prompt", info="Said to both before the first question.", lines=2, max_lines=6
-                )
-                with gr.Row(elem_classes="ts-fields"):
-                    self.options = [
-                        gr.Number(
-                            0.0, step=0.1, label="Temperature", info="0 always takes the likeliest word. Up to 2."
-                        ),
-                        gr.Number(1.0, step=0.05, label="Top p", info="Less is safer. Up to 1."),
-                        gr.Number(256, step=16, label="Longest answer", info="In tokens."),
-                        gr.Number(42, step=1, label="Seed", info="The same seed gives the same answer."),
-                    ]
+ABOUT = "One question, the same seed, all models at once."
+NOBODY = empty(
+    "Nobody to talk to yet",
+    "Train a run first. When it has finished, you talk to it here, beside the model it came from.",
+    link_button("New run", "/new"),
+)
+Updates = dict[Any, Any]
 
 
 class Desk:
-    """The handlers of the page."""
+    """The handlers that know the whole page. Most give updates by component."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, room: Room) -> None:
         """`services` are the stores and the way to the engine."""
-        self.services = services
-        self.answering = Answering()
+        self.services, self.room = services, room
+        self.asking = Asking(services)
+        self.judge = Judge(services, self.asking.title)
 
-    def fill(self, request: gr.Request) -> list[Any]:
-        """The run that the address names, else the newest one with an adapter; or what to do where there is none."""
-        runs = ready_runs(self.services, owner_of(request))
-        asked = request.query_params.get("run", "")
-        run = next((one for one in runs if one.id == asked), None)
-        if asked and run is None:
-            return self._nothing(self._why_not(asked, owner_of(request)))
-        run = run or next(iter(runs), None)
-        if run is None:
-            text = "Train a run first. When it has finished, you talk to it here, beside the model it came from."
-            return self._nothing(empty("Nobody to talk to yet", text, link_button("New run", "/new")))
-        run = self.services.runs.get(run.id, run.owner)  # whole: a list of runs leaves the prompts out
-        prompts = prompts_of(run)
-        choice = gr.update(choices=[(one.name, one.id) for one in runs], value=run.id)
-        buttons = [gr.update(value=one.label, visible=True) for one in prompts]
-        buttons += [gr.update(visible=False)] * (MOST_PROMPTS - len(prompts))
-        held = gr.update(value=str(muted("Held-out examples, new to both:")), visible=bool(prompts))
-        system = prompts[0].system if prompts else ""
-        parts = [gr.update(visible=one) for one in (False, True, len(runs) > 1)]
-        return [new_id(), run.id, *parts, choice, *map(str, heads_of(run)), held, system, *buttons]
+    def fill(self, request: gr.Request) -> Updates:
+        """What the address names: a chat, a run; else the newest run with an adapter; or what to do without one."""
+        try:
+            owner, asked = owner_of(request), request.query_params
+            chat = self.asking.kept(owner, asked.get("chat", ""))
+            runs = askable(self.services, owner)
+            run_id = asked.get("run", "") or (chat.run_id if chat else "") or ""
+            run = next((one for one in runs if one.id == run_id), None)
+            if run is None and (asked.get("run") or not runs):
+                return self.nothing(self.why_not(run_id, owner) if asked.get("run") else NOBODY)
+            # Read whole: a list of runs leaves the prompts out.
+            run = self.services.runs.get((run or runs[0]).id, owner)
+            return self.opened(owner, run, chat, bool(asked.get("ask"))) | self.bases(runs, run)
+        except Exception as error:  # the door of a page: nothing may pass it unsaid
+            return self.nothing(note_of(error))
 
-    def _why_not(self, run_id: str, owner: str) -> Markup:
+    def opened(self, owner: str, run: Run, chat: Chat | None, ask: bool) -> Updates:
+        """The page with a chat open, or about to `ask` the first held-out prompt, or fresh."""
+        room, prompts = self.room, held_out(self.services, run)
+        seats = seating(self.services, owner, run, chat.panes if chat else ())
+        if chat is not None and chat.run_id != run.id:  # its run is gone: it can be read
+            seats = replace(seats, voices=())
+        first = prompts[0] if prompts and ask and chat is None else None
+        chat = chat or (self.same(owner, seats, first) if first else None)
+        auto = first.asked if first and chat is None else ""
+        system = chat.system if chat else prompts[0].system if prompts else ""
+        talks, lines = shown(seats, chat)
+        frames = frame(chat.id if chat else "", "", auto, talks, lines, NOTHING)
+        values = {room.tab: new_id(), room.home: run.id, room.auto: auto and "1", room.form.system: system}
+        parts = {room.nothing: gr.update(visible=False), room.box: gr.update(visible=True)}
+        told_now = dict(zip(frame_of(room), frames, strict=True))
+        return {**values, **parts, **self.seated(seats), **self.prompts(prompts), **told_now}
+
+    def same(self, owner: str, seats: Seating, prompt: Prompt) -> Chat | None:
+        """The chat that began with this prompt, where the page is opened with it once more: nobody is asked again."""
+        for one in self.services.chats.of(owner, 20):
+            if one.panes == seats.names and one.system == prompt.system:
+                chat = self.services.chats.get(one.id, owner)
+                if chat.turns and chat.turns[0].asked == prompt.asked.strip():
+                    return chat
+        return None
+
+    def why_not(self, run_id: str, owner: str) -> Markup:
+        """Why a run can not be asked."""
         try:
             run = self.services.runs.get(run_id, owner)
         except NotFound as error:
             return empty(error.problem, error.remedy, link_button("All runs", "/runs"))
         there = link_button("Open the run", f"/run?id={run.id}")
-        return empty(f"{run.name} has no adapter yet", "It can be asked when it has finished.", there)
+        return empty(f"{run.name} has no adapter yet", "It can be asked from its first checkpoint on.", there)
 
-    @staticmethod
-    def _nothing(words: Markup) -> list[Any]:
-        shown = gr.update(value=str(words), visible=True)
-        return ["", "", shown, gr.update(visible=False), *(gr.skip() for _ in range(6 + MOST_PROMPTS))]
+    def nothing(self, words: Markup) -> Updates:
+        """The page with these words alone."""
+        return {self.room.nothing: gr.update(value=str(words), visible=True), self.room.box: gr.update(visible=False)}
 
-    def answer(self, request: gr.Request, tab: str, run_id: str, question: str, *values: Any) -> Iterator[list[Any]]:
-        """Stream both answers: the question's box, both panes, both lines beneath, the note."""
-        system, base, tuned, *drawer = values
-        chats, question = (base, tuned), str(question or "").strip()
-        if not question:
-            yield [*(gr.skip() for _ in range(5)), told(note("plain", "Nothing is asked", "Write a question first."))]
-            return
+    def seated(self, seats: Seating) -> Updates:
+        """How many panes, who is in each, their heads and columns."""
+        room, voices, choices = self.room, seats.seated, [choice_of(one) for one in seats.voices]
+        spare = [one.name for one in seats.voices if one.name not in seats.names] or [BASE]
+        found: Updates = {room.count: str(len(voices))}
+        for n in PLACES:
+            there = n < len(voices)
+            value = voices[n].name if there else spare[0]
+            found[room.who[n]] = gr.update(choices=choices, value=value, visible=there)
+            found[room.panes[n].head] = str(named(voices[n])) if there else ""
+            found[room.panes[n].column] = gr.update(visible=there)
+        return found
+
+    def bases(self, runs: Sequence[Run], run: Run) -> Updates:
+        """The base models that runs came from, each as its newest run."""
+        first: dict[tuple[str, str], Run] = {(run.base_repo, run.base_revision): run}
+        for one in runs:
+            first.setdefault((one.base_repo, one.base_revision), one)
+        choices = [(live.base_name(one), one.id) for one in first.values()]
+        return {self.room.bases: gr.update(choices=choices, value=run.id, visible=len(choices) > 1)}
+
+    def prompts(self, prompts: Sequence[Prompt]) -> Updates:
+        """The line above the held-out prompts, and a button each."""
+        held = gr.update(value=str(muted("Held-out examples, new to all of them:")), visible=bool(prompts))
+        found: Updates = {self.room.held: held}
+        for n, button in enumerate(self.room.prompts):
+            found[button] = gr.update(value=prompts[n].label if n < len(prompts) else "", visible=n < len(prompts))
+        return found
+
+    def choose(self, request: gr.Request, tab: str, chat_id: str, home: str, count: Any, *values: Any) -> Updates:
+        """Others at the table: a fresh chat, the last question ready to be asked of them."""
+        *who, ask = values
+        owner = owner_of(request)
         try:
-            run, options = self.services.runs.get(run_id, owner_of(request)), options_of(drawer)
-            messages = [chat_view.asked(chat, str(system or ""), question) for chat in chats]
-            yield ["", *(chat_view.shown(chat, question, "") for chat in chats), *[str(speed(WAKING))] * 2, told("")]
-            song = sing(self.services, run, messages, options)
-            with self.answering.begin(f"{run.owner} {tab}") as stop, closing(song):
-                yield from stream(song, stop, chats, question)
+            chat = self.asking.kept(owner, chat_id)
+            seats = self.asking.seats(owner, None, home, count, who)
         except Exception as error:  # the door of a page: nothing may pass it unsaid
-            yield [question, *chats, *[str(speed("Nothing was said"))] * 2, told(note_of(error))]
+            return {self.room.words: told(note_of(error))}
+        self.asking.answering.end(f"{owner} {tab}", clear=True)
+        box = str(ask or "") or (chat.turns[-1].asked if chat and chat.turns else "")
+        return self.seated(seats) | dict(zip(frame_of(self.room), blank(box), strict=True))
 
-    def stop(self, tab: str, request: gr.Request) -> None:
-        """End the answer that is being made; what was said so far stays."""
-        self.answering.end(f"{owner_of(request)} {tab}")
+    def settle(self, request: gr.Request, chat_id: str, home: str, number: Any) -> list[Any]:
+        """All around the panes, from the records."""
+        owner = owner_of(request)
+        chat, title = self.asking.kept(owner, chat_id), self.asking.title(owner)
+        voices: list[Voice] = []
+        if chat is not None and home:
+            voices = seating(self.services, owner, self.services.runs.get(home, owner), chat.panes).seated
+        return settled(self.services, owner, chat, voices, title, number)
 
-    def clear(self, tab: str, request: gr.Request) -> list[Any]:
-        """End the answer and empty both panes."""
-        self.answering.end(f"{owner_of(request)} {tab}", clear=True)
+    def change(self, request: gr.Request, chat_id: str, number: Any) -> list[Any]:
+        """The question that is meant goes back into its box; what came after it stays until it is sent."""
+        chat, turn = self.judge.meant(owner_of(request), chat_id, number)
+        after = len([one for one in chat.turns if one.number > turn.number])
+        more = f" What came after it ({after}) then goes." if after else ""
+        words = note("plain", "You edit a question", f"Send asks it anew, in its place.{more}")
+        return [str(turn.number), turn.asked, gr.update(visible=True), told(words)]
+
+    def delete(self, request: gr.Request, tab: str, chat_id: str) -> list[Any]:
+        """Delete the open chat for good."""
+        owner = owner_of(request)
+        self.asking.answering.end(f"{owner} {tab}", clear=True)
+        self.services.chats.delete(str(chat_id), owner)
         return blank()
 
-    def again(self, tab: str, base: Chat, tuned: Chat, request: gr.Request) -> list[Any]:
-        """Both panes before their last question, and that question in its box; an answer that goes on is ended."""
-        self.answering.end(f"{owner_of(request)} {tab}")
-        (first, asked), (second, other) = chat_view.last_question(base), chat_view.last_question(tuned)
-        question = other or asked
-        return [first, second, question] if question else [gr.skip()] * 3
-
-    def prompt(self, number: int) -> Callable[..., list[Any]]:
-        """A handler that puts the held-out prompt `number` into the box, with its system message, for a fresh chat.
-
-        Fresh, because the model learnt to answer it as the first question, and the reference is for that.
-        """
-
-        def put(tab: str, run_id: str, request: gr.Request) -> list[Any]:
-            found = prompts_of(self.services.runs.get(run_id, owner_of(request)))
-            if number >= len(found):
-                return [gr.skip()] * 7
-            self.answering.end(f"{owner_of(request)} {tab}", clear=True)
-            return [found[number].system, found[number].asked, *blank()[1:]]
-
-        return put
+    def look(self, request: gr.Request, chat_id: str, home: str, count: Any, *values: Any) -> Any:
+        """The exact prompt of each pane, of the question in the box or of the last one."""
+        *who, question, system = values
+        try:
+            owner = owner_of(request)
+            chat = self.asking.kept(owner, chat_id)
+            seats = self.asking.seats(owner, chat, home, count, who)
+            return told(read_by(self.services, owner, seats, chat, str(question or ""), str(system or "")))
+        except Exception as error:  # the door of a page: nothing may pass it unsaid
+            return told(note_of(error))
 
 
-def heads_of(run: Run) -> tuple[Markup, Markup]:
-    """Who answers on the left and on the right."""
-    steps = (run.result or {}).get("steps") or run.step
-    tuned = f"Tuned, {count(steps, 'step')}"
-    return named(live.base_name(run), "Base model"), named(run.name, tuned)
-
-
-def named(title: Text, words: str) -> Markup:
-    """The head of a pane."""
-    return cardhead(title, Markup('<span class="ts-muted">{}</span>').format(words))
-
-
-def stream(song: Iterator[Duet], stop: Stop, chats: tuple[Chat, Chat], question: str) -> Iterator[list[Any]]:
-    """Updates while the answers come, until they end or a button ends them.
-
-    A tick without news keeps the line open and changes nothing.
-    """
-    before: list[Any] = []
-    for duet in song:
-        if stop.asked.is_set():
-            yield blank() if stop.clear else drawn(duet, chats, question, [speed(STOPPED)] * 2)
-            return
-        now = [(pane.text, pane.done) for pane in duet.panes]
-        if now == before or not duet.awake:
-            yield [gr.skip()] * 6
-            continue
-        before = now
-        yield drawn(duet, chats, question, [speed_line(pane) for pane in duet.panes])
-
-
-def drawn(duet: Duet, chats: tuple[Chat, Chat], question: str, lines: list[Markup]) -> list[Any]:
-    """Both panes with what was said until now, the lines beneath them, and a note of what went wrong."""
-    panes = [chat_view.shown(chat, question, pane.text) for chat, pane in zip(chats, duet.panes, strict=True)]
-    faults = [note_of(pane.error) for pane in duet.panes if pane.error]
-    return [gr.skip(), *panes, *map(str, lines), told(faults[0] if faults else NOTHING)]
-
-
-def blank() -> list[Any]:
-    """Nothing asked: the box of the question stays, the panes, their lines and the note are empty."""
-    return [gr.skip(), [], [], *[str(speed(NOT_ASKED))] * 2, told("")]
+def frame_of(room: Room) -> list[Any]:
+    """The parts that answering changes, in the order of `frame`."""
+    return [room.chat, room.place, room.ask, *room.talks, *room.speeds, room.words]
 
 
 def draw(studio: gr.Blocks, services: Services) -> None:
@@ -222,21 +191,96 @@ def draw(studio: gr.Blocks, services: Services) -> None:
     with page(studio, "Playground", "/playground", live=chip):
         html(head("Playground", ABOUT))
         room = Room()
-        wire(studio, Desk(services), room)
+        desk = Desk(services, room)
+        wire_asking(studio, desk, room)
+        wire_judging(desk, room)
+        wire_table(desk, room)
 
 
-def wire(studio: gr.Blocks, desk: Desk, room: Room) -> None:
-    """What happens when."""
-    parts = [room.nothing, room.box, room.pick]
-    filled = [room.tab, room.run_id, *parts, room.runs, *room.heads, room.held, room.system, *room.prompts]
-    studio.load(with_note(desk.fill, len(filled), shown=True), None, [*filled, room.words], **QUIET)
-    room.runs.input(lambda run_id: told(go_to("/playground", run=str(run_id))), room.runs, room.words, **QUIET)
-    inputs = [room.tab, room.run_id, room.ask, room.system, *room.chats, *room.options]
-    outputs = [room.ask, *room.chats, *room.speeds, room.words]
-    gr.on([room.send.click, room.ask.submit], desk.answer, inputs, outputs, **QUIET)
-    before = room.again.click(desk.again, [room.tab, *room.chats], [*room.chats, room.ask], **QUIET)
-    before.then(desk.answer, inputs, outputs, **QUIET)
-    room.stop.click(desk.stop, room.tab, None, **QUIET)
-    room.clear.click(desk.clear, room.tab, outputs, **QUIET)
+def settle_after(event: Any, desk: Desk, room: Room, closes: bool = True, stays: bool = False) -> None:
+    """Draw what stands around the panes once `event` is over.
+
+    `closes` what is being edited, too; `stays` at the question that is meant now, else it is the last one.
+    """
+    shown_parts = [*places(room), *((room.edit_box, room.unchanged) if closes else ())]
+
+    def settle(request: gr.Request, chat_id: str, home: str, number: Any) -> list[Any]:
+        return [
+            *desk.settle(request, chat_id, home, number if stays else None),
+            *[gr.update(visible=False)] * (2 if closes else 0),
+        ]
+
+    inputs = [room.chat, room.home, room.turn]
+    event.then(with_note(settle, len(shown_parts), shown=True), inputs, [*shown_parts, room.fault], **QUIET)
+
+
+def wire_asking(studio: gr.Blocks, desk: Desk, room: Room) -> None:
+    """Opening the page, sending, stopping, asking again."""
+    asking, outputs = desk.asking, frame_of(room)
+    inputs = [room.tab, room.chat, room.place, *room.names, room.ask, room.form.system, *room.form.fields]
+    room.form.wire(**QUIET)
+    opened = studio.load(desk.fill, None, list({*filled(room)}), **QUIET)
+    first = opened.then(asking.first, [room.auto, *inputs], outputs, **QUIET)
+    settle_after(opened, desk, room)
+    settle_after(first, desk, room)
+    settle_after(gr.on([room.send.click, room.ask.submit], asking.answer, inputs, outputs, **QUIET), desk, room)
+    put = with_note(asking.again, 2, shown=True)
+    before = room.again.click(put, [room.tab, room.chat], [room.place, room.ask, room.words], **QUIET)
+    settle_after(before.then(asking.answer, inputs, outputs, **QUIET), desk, room)
+    room.stop.click(asking.stop, room.tab, None, **QUIET)
+    settle_after(room.clear.click(asking.clear, room.tab, outputs, **QUIET), desk, room)
     for number, button in enumerate(room.prompts):
-        button.click(desk.prompt(number), [room.tab, room.run_id], [room.system, *outputs], **QUIET)
+        put = with_note(asking.prompt(number), 1 + len(outputs), shown=True)
+        chosen = button.click(put, [room.tab, room.home], [room.form.system, *outputs, room.fault], **QUIET)
+        settle_after(chosen.then(asking.answer, inputs, outputs, **QUIET), desk, room)
+    for n, pane in enumerate(room.panes):
+        settle_after(pane.more.click(asking.go_on(n), inputs, outputs, **QUIET), desk, room)
+
+
+def filled(room: Room) -> list[Any]:
+    """All that opening the page may change."""
+    values = [room.tab, room.home, room.auto, room.nothing, room.box, room.form.system, room.count, room.bases]
+    panes = [part for pane in room.panes for part in (pane.head, pane.column)]
+    return [*values, *room.who, *panes, room.held, *room.prompts, *frame_of(room)]
+
+
+def wire_judging(desk: Desk, room: Room) -> None:
+    """Votes, edited answers, the dataset of them."""
+    judge, meant = desk.judge, [room.chat, room.turn]
+    for best, button in [*enumerate(room.best), *((ALIKE, one) for one in room.alike)]:
+        vote = with_note(judge.vote(best), 0, shown=True)
+        settle_after(button.click(vote, meant, room.words, **QUIET), desk, room, closes=False, stays=True)
+    editor = [room.edit_box, room.edit_head, room.edited, room.original, room.editing]
+    for n, pane in enumerate(room.panes):
+        pane.edit.click(with_note(judge.edit(n), len(editor), shown=True), meant, [*editor, room.words], **QUIET)
+    for button, act in ((room.save, judge.save), (room.original, judge.restore)):
+        given = [*meant, room.editing, *([room.edited] if button is room.save else [])]
+        done = button.click(with_note(act, len(room.talks), shown=True), given, [*room.talks, room.words], **QUIET)
+        settle_after(done, desk, room, stays=True)
+    room.leave.click(lambda: gr.update(visible=False), None, room.edit_box, **QUIET)
+    room.kind.input(judge.retarget, room.kind, room.target, **QUIET)
+    busy = room.make.click(lambda: told(muted("Making the dataset…")), None, room.made, **QUIET)
+    busy.then(judge.make, [room.kind, room.target], room.made, **QUIET)
+
+
+def wire_table(desk: Desk, room: Room) -> None:
+    """Who answers, which question is meant, what they read, earlier chats."""
+    table = [room.tab, room.chat, *room.names, room.ask]
+    changed = [part for part in filled(room) if part not in (room.tab, room.home, room.auto, room.form.system)]
+    chosen = [room.count.input, *(who.input for who in room.who)]
+    settle_after(gr.on(chosen, desk.choose, table, changed, **QUIET), desk, room)
+    room.bases.input(lambda run_id: told(go_to("/playground", run=str(run_id))), room.bases, room.words, **QUIET)
+    settle_after(room.turn.input(lambda: None, None, None, **QUIET), desk, room, stays=True)
+    edit = [room.place, room.ask, room.unchanged]
+    put = with_note(desk.change, 4, shown=True)
+    room.change.click(put, [room.chat, room.turn], [*edit, room.words, room.fault], **QUIET)
+    back = ["", "", gr.update(visible=False), told(NOTHING)]
+    room.unchanged.click(lambda: back, None, [*edit, room.words], **QUIET)
+    reading = [room.chat, *room.names, room.ask, room.form.system]
+    busy = room.look.click(lambda: told(muted("Asking the models…")), None, room.read, **QUIET)
+    busy.then(desk.look, reading, room.read, **QUIET)
+    sure = [room.delete, room.sure, room.spare]
+    room.delete.click(lambda: [gr.update(visible=shown) for shown in (False, True, True)], None, sure, **QUIET)
+    room.spare.click(lambda: [gr.update(visible=shown) for shown in (True, False, False)], None, sure, **QUIET)
+    gone = with_note(desk.delete, len(frame_of(room)), shown=True)
+    settle_after(room.sure.click(gone, [room.tab, room.chat], [*frame_of(room), room.fault], **QUIET), desk, room)

@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +36,8 @@ class RunFiles:
     adapter: Callable[[str, str], Located]
     log: Callable[[str, str], Located]
     owner: Callable[[Request], str]
+    chats: Callable[[str, str], tuple[str, Iterable[str]]] | None = None
+    """`(owner, chat_id) -> (name, lines)` of one chat, or of all where the id is empty."""
 
 
 def disposition(name: str, ending: str) -> str:
@@ -130,7 +132,27 @@ def download_router(files: RunFiles) -> APIRouter:
         headers = {"Content-Disposition": disposition(found.name, ".log"), "Cache-Control": "no-store"}
         return StreamingResponse(pieces(source), media_type="text/plain; charset=utf-8", headers=headers)
 
+    if files.chats is not None:
+        add_chats(router, files.chats, files.owner)
     return router
+
+
+def add_chats(
+    router: APIRouter, lines: Callable[[str, str], tuple[str, Iterable[str]]], owner: Callable[[Request], str]
+) -> None:
+    """`/chats` and `/chats/{chat_id}`: all chats of a person, or one, as lines of JSON."""
+
+    def sent(name: str, content: Iterable[str]) -> StreamingResponse:
+        headers = {"Content-Disposition": disposition(name, ".jsonl"), "Cache-Control": "no-store"}
+        return StreamingResponse(iter(content), media_type="application/jsonl; charset=utf-8", headers=headers)
+
+    @router.get("/chats")
+    def all_chats(request: Request) -> StreamingResponse:
+        return sent(*lines(owner(request), ""))
+
+    @router.get("/chats/{chat_id}")
+    def one_chat(chat_id: str, request: Request) -> StreamingResponse:
+        return sent(*lines(owner(request), known(chat_id)))
 
 
 def pieces(source: BinaryIO) -> Iterator[bytes]:

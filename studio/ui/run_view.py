@@ -38,7 +38,9 @@ def run_links(run: Run, has_adapter: bool, has_log: bool) -> Markup:
     key = quote(run.id)
     found = []
     if has_adapter and run.state in ("succeeded", "stopped"):
-        found.append(link_button("Try it", f"/playground?run={key}"))
+        found.append(link_button("Try it", f"/playground?run={key}&ask=1"))
+    if run.is_live and run.checkpoint_step:
+        found.append(link_button(f"Try step {run.checkpoint_step:,}", f"/playground?run={key}", plain=True))
     found.append(link_button("Duplicate", f"/new?from={key}", plain=True))
     if has_adapter and run.state in ("succeeded", "stopped") and live.config_of(run).adapter.tuner == "lora":
         found.append(link_button("Train further", f"/new?continue={key}", plain=True))

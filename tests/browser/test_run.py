@@ -45,7 +45,7 @@ def test_a_finished_run_says_what_came_out_and_gives_its_adapter(server: Studio,
     run_id = server.runs["orders-json"].id
     expect(page.get_by_text("Better than the base model")).to_be_visible()
     expect(page.get_by_text("93% of 60 held-out examples come out exactly right")).to_be_visible()
-    expect(page.get_by_role("link", name="Try it")).to_have_attribute("href", f"/playground?run={run_id}")
+    expect(page.get_by_role("link", name="Try it")).to_have_attribute("href", f"/playground?run={run_id}&ask=1")
     expect(page.get_by_role("link", name="Duplicate")).to_have_attribute("href", f"/new?from={run_id}")
     asked = "Three espressos <b>for</b> Ada."
     expect(page.locator(".ts-answers").get_by_role("heading", name=asked)).to_be_visible()  # on the way

@@ -13,6 +13,7 @@ from studio.core.errors import StudioError
 from studio.core.migrate import MIGRATIONS, prepare_data_dir
 from studio.core.services import Services, open_services
 from studio.core.settings import Settings
+from studio.core.stores.chats import Said, Turn
 from studio.core.stores.users import LOCAL_USER
 from studio.core.use_cases import keys, steer, versions
 from studio.core.use_cases.upload import import_file
@@ -44,6 +45,16 @@ def repair_and_delete(services: Services, path: str) -> None:
     versions.delete(services, LOCAL_USER, first.dataset_id, sure=True)
 
 
+def chat_life(services: Services) -> None:
+    """A chat's whole life: begun, answered, voted on, edited, deleted."""
+    chats = services.chats
+    chat_id = chats.add(LOCAL_USER, None, ("base",), "life")
+    chats.put_turn(chat_id, LOCAL_USER, "", Turn(0, "asked", {0: Said("said")}))
+    chats.vote(chat_id, LOCAL_USER, 0, 0)
+    chats.edit(chat_id, LOCAL_USER, 0, 0, "better")
+    chats.delete(chat_id, LOCAL_USER)
+
+
 def key_life(services: Services) -> None:
     """A key of the API: made, used, revoked."""
     key, secret = keys.make_key(services, LOCAL_USER, "life")
@@ -63,6 +74,7 @@ DEEDS: dict[str, Callable[..., object]] = {
     "life": repair_and_delete,
     "engine": want_engine,
     "forecast": want_forecast,
+    "chat": chat_life,
     "key": key_life,
     "open": lambda s: None,  # opening the records is the deed
 }

@@ -127,6 +127,13 @@ def forecast(stage: Stage, point: str, run: Run) -> None:
     passed(stage)
 
 
+def chat_life(stage: Stage, point: str, run: Run) -> None:
+    """A chat of the playground is kept, judged and deleted; again after the kill."""
+    stage.arm(point)
+    for _ in range(2):
+        stage.client("chat")
+
+
 def key_life(stage: Stage, point: str, run: Run) -> None:
     """A key of the API is made, used and revoked; again after the kill."""
     stage.arm(point)
@@ -170,6 +177,7 @@ DEEDS: dict[str, Deed] = {
     "dataset": dataset_life,
     "engine": playground,
     "measurement": forecast,
+    "chat": chat_life,
     "key": key_life,
     "backup": back_up,
     "restore": restore,

@@ -1,6 +1,5 @@
 """The parts of New run, Datasets and Playground that need no browser: words, orders, mappings, markup."""
 
-import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from studio.core.catalog import STARTER_REPO
 from studio.core.config import Knob, knobs, parse_config
-from studio.core.errors import Faults, NotFound, Refused
+from studio.core.errors import Faults, NotFound
 from studio.core.estimate import plan
 from studio.core.services import Services
 from studio.core.stores.users import LOCAL_USER
@@ -17,7 +16,6 @@ from studio.ui import chat_view, run_form
 from studio.ui.fields import bounds_of, empty_faults, help_of, nested, step_of, values_of
 from studio.ui.models import size_words
 from studio.ui.outlook import drawn, outlook, warnings
-from studio.ui.plain_chat import PlainChat
 from studio.ui.tokens import histogram, ticked, token_view
 from tests.integration.records import add_dataset, add_run
 
@@ -133,39 +131,12 @@ def test_a_histogram_has_even_ticks_whatever_its_bars(bars: int) -> None:
     assert ("Cut at" in histogram(counts, 5)) and ("Cut at" not in histogram(counts, 9999))
 
 
-def test_the_drawer_refuses_what_is_no_answer() -> None:
-    assert chat_view.options_of([0, 1, 256, 42]).temperature == 0
-    for wrong in ([float("nan"), 1, 256, 42], [0, 2, 256, 42], [0, 1, 0, 42], [0, 1, 256, None], ["x", 1, 256, 42]):
-        with pytest.raises(Refused):
-            chat_view.options_of(wrong)
-
-
-def test_the_last_question_and_the_messages_for_a_model() -> None:
-    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    assert chat_view.last_question(chat) == ([], "a")
-    assert chat_view.last_question([]) == ([], "")
-    roles = [message["role"] for message in chat_view.asked(chat, "be short", "c")]
-    assert roles == ["system", "user", "assistant", "user"]
-
-
 def test_held_out_prompts_are_taken_from_a_result_whatever_stands_in_it() -> None:
     run: Any = SimpleNamespace(result={"prompts": [{"asked": "a", "system": "s"}, {"asked": " "}, 3]})
     assert [(one.asked, one.system) for one in chat_view.prompts_of(run)] == [("a", "s")]
     run.result = None
     assert chat_view.prompts_of(run) == []
     assert len(chat_view.Prompt("x" * 500, "").label) == chat_view.MOST_LETTERS
-
-
-def test_a_chat_comes_back_letter_by_letter_and_components_are_left_out() -> None:
-    chat = PlainChat([])
-    said = [{"role": "user", "content": "def f():\n    return 1 < 2 &amp; <b>x</b>"}]
-    sent = chat.postprocess(said)
-    assert "&lt;b&gt;" in sent.root[0].content[0].text
-    assert chat.preprocess(type(sent).model_validate(json.loads(sent.model_dump_json()))) == said
-    forged = [{"role": "user", "content": [{"type": "component", "component": "file", "value": "/etc/passwd",
-                                            "constructor_args": {}, "props": {}}]}]  # fmt: skip
-    assert chat.preprocess(type(sent).model_validate(forged)) == [{"role": "user", "content": ""}]
-    assert chat.preprocess(None) == []
 
 
 def test_sizes_are_said_in_words(services: Services) -> None:
