@@ -23,7 +23,7 @@ STATES = {"adamw_torch": 8.0, "adamw_8bit": 2.1, "adafactor": 4.1, "sgd": 4.0}
 PROCESS = 90_000_000
 BLOCK = 3_000_000
 HOLES = 0.07
-FULL_HOLES = 0.1  # of the optimizer's tensors, where they are large and come in the middle of the first step
+FULL_HOLES = 0.22  # of the optimizer's tensors, where they are large and come in the middle of the first step
 # Where micro-batches are of many widths the processor's library keeps kernels for each, and blocks of many sizes leave
 # more holes: measured over 60 steps of ragged examples with the starter model.
 VARIED = 250_000_000
