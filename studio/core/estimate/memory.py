@@ -23,7 +23,7 @@ STATES = {"adamw_torch": 8.0, "adamw_8bit": 2.1, "adafactor": 4.1, "sgd": 4.0}
 PROCESS = 90_000_000
 BLOCK = 3_000_000
 HOLES = 0.07
-FULL_HOLES = 0.22  # of the optimizer's tensors, where they are large and come in the middle of the first step
+FULL_HOLES = 0.25  # of the optimizer's tensors, where they are large and come in the middle of the first step
 # Where micro-batches are of many widths the processor's library keeps kernels for each, and blocks of many sizes leave
 # more holes: measured over 60 steps of ragged examples with the starter model.
 VARIED = 250_000_000
@@ -72,7 +72,8 @@ class Load:
 def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: Load, processor: bool = True) -> Memory:
     """The run's peak. `dtype` is the number format that the machine takes, `blocks` how many the model has."""
     size, trained = SIZE[dtype], trained_of(config, counted.weights, blocks)
-    unpacked = size * counted.weights.largest if config.base.quantization != "none" else 0
+    # a weight that is unpacked to be multiplied with, beside the place of the one before
+    unpacked = 2 * size * counted.weights.largest if config.base.quantization != "none" else 0
     masters = 4 * trained if dtype == "bfloat16" else 0
     beside = Memory(
         weights=weights_bytes(config, dtype, counted.weights, blocks),
