@@ -54,7 +54,7 @@ class LoadedModel:
 
     def _read(self) -> PreTrainedModel:
         bits = bits_config(*self.bits, self.dtype)
-        return read_base(self._folder, self.dtype, self._device, bits).eval()
+        return with_packed_head(read_base(self._folder, self.dtype, self._device, bits).eval())
 
     def would_read_again(self, bits: tuple[str, bool]) -> bool:
         """Whether a run's base (quantization, double) is another one than is in memory."""
@@ -122,7 +122,7 @@ class LoadedModel:
         try:
             settings = {} if whole else json.loads((folder / "adapter_config.json").read_text())
             if whole:
-                model = read_base(folder, self.dtype, self._device).eval()
+                model = with_packed_head(read_base(folder, self.dtype, self._device).eval())
             elif settings.get("bias", "none") != "none":
                 model = PeftModel.from_pretrained(self._read(), folder, autocast_adapter_dtype=False).eval()
             else:
@@ -214,6 +214,22 @@ class LoadedModel:
         else:
             with self._tuned._enable_peft_forward_hooks(adapter_names=list(keys)):
                 yield self.base
+
+
+def with_packed_head(model: PreTrainedModel) -> PreTrainedModel:
+    """`model`, whose head gets the last positions as a tensor of their own.
+
+    As a view into all positions torch takes them for a batch of matrices, and copies the frozen head's weight for it:
+    110 of the 250 ms that a prompt of the starter model takes (torch 2.13).
+    """
+
+    def packed(_head: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return given[0].clone(memory_format=torch.contiguous_format), *given[1:]
+
+    head = model.get_output_embeddings()
+    if head is not None:
+        head.register_forward_pre_hook(packed)
+    return model
 
 
 def is_whole(name: str, folder: Path) -> bool:

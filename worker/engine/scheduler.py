@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 COMPANY_S = 0.1
 """How long a row waits for the other columns of its page, with which it reads its prompt in one pass."""
 MOST_ROWS = 32
-CHUNK_S = 0.2
+CHUNK_S = 0.3
 """A pass over a prompt should take no longer: a stop is heard, and others get their tokens, in between."""
+LEAST_CHUNK, MOST_CHUNK = 128, 1024
+"""Tokens of a pass. Fewer hardly take less time than these."""
 TURN = 4
 """Tokens in a row for a lane where there are several: adapters that can not be mixed, and very unequal lengths."""
 SIZES = (2048, 8192)
@@ -131,8 +133,8 @@ class Scheduler:
             self.cohort = None
             self._fail(cohort.rows, error)
         if count > self.chunk // 2:
-            fitting = self.chunk * CHUNK_S / max(time.monotonic() - began, 1e-4)
-            self.chunk = min(max(32, int(fitting)), 2 * self.chunk, 1024)
+            fitting = count * CHUNK_S / max(time.monotonic() - began, 1e-4)
+            self.chunk = min(max(LEAST_CHUNK, int(fitting)), 2 * self.chunk, MOST_CHUNK)
         return count
 
     def _lane_of(self, cohort: Cohort) -> Lane:
