@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,8 @@ def see_worker(services: Services) -> None:
 @contextmanager
 def serving(services: Services) -> Iterator[str]:
     """The web app on a free port of loopback, whatever the settings say of the host; gives its address."""
-    app = build_app(services.settings, services, PAGES, api=api_router(services))
+    with ThreadPoolExecutor(1) as pool:  # browser tests of the same process leave a loop running in this thread
+        app = pool.submit(build_app, services.settings, services, PAGES, api=api_router(services)).result()
     listener = bind(Settings(data_dir=services.settings.data_dir, port=0))
     config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
