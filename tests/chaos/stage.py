@@ -43,7 +43,9 @@ class Form:
 @dataclass
 class Stage:
     """One data dir with its processes. `trainer` is standin or real; `floor` is the free disk below which no run
-    begins; `kills` counts the SIGKILLs that hit."""
+    begins; `kills` counts the SIGKILLs that hit. `beside` is where the switch and the history of failpoints stand,
+    where they must not share the studio's disk.
+    """
 
     folder: Path
     trainer: str
@@ -55,11 +57,12 @@ class Stage:
     worker: Process | None = None
     worker_since: float = 0.0
     port: int = field(default_factory=free_port)
+    beside: Path | None = None
     _form: "Form | None" = None
 
     def __post_init__(self) -> None:
         """The driver's own stores, and a dataset."""
-        self.points = self.folder / "points"
+        self.points = (self.beside or self.folder) / "points"
         self.points.mkdir(parents=True)
         self.settings = Settings(data_dir=self.folder / "data", port=self.port)
         self.services: Services = open_services(self.settings)
