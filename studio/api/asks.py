@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from studio.core.errors import Refused
+from studio.core.openai_body import plain_body
 
 MOST_CHOICES = 8
 PLENTY = 1024
@@ -60,17 +61,11 @@ class ChatAsk(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _as_openai_has_it(cls, body: Any) -> Any:
-        """`stop` may be one string, `max_tokens` has a newer name, and null means the default."""
-        if not isinstance(body, dict):
-            return body
-        given = {name: value for name, value in body.items() if value is not None}
-        for name in given.keys() & UNKNOWN.keys():
-            if given[name] not in UNKNOWN[name]:
+        """As `plain_body`; what we can not do is refused."""
+        given = plain_body(body)
+        for name in UNKNOWN if isinstance(given, dict) else ():
+            if name in given and given[name] not in UNKNOWN[name]:
                 raise ValueError(f"`{name}` is not supported here")
-        if isinstance(given.get("stop"), str):
-            given["stop"] = [given["stop"]]
-        if "max_completion_tokens" in given:
-            given["max_tokens"] = given["max_completion_tokens"]
         return given
 
     @field_validator("messages")

@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 from anyio import CapacityLimiter, to_thread
 
-from studio.core.engine_client import SILENCE_S, EngineClient
-from studio.core.errors import NotFound, Refused, StudioError, Unavailable
+from studio.core.engine_client import SILENCE_S, EngineClient, as_error, gone, translated
+from studio.core.errors import Refused
 from studio.core.services import Services
 from studio.core.use_cases.named_models import NamedModel, open_named
 
@@ -74,13 +74,6 @@ async def check(answer: httpx.Response) -> None:
     raise as_error(answer.status_code, answer.json().get("error") or {})
 
 
-def as_error(status: int, told: dict[str, Any]) -> StudioError:
-    """The engine's error as ours. Another server in its place knows no `problem`."""
-    kind = NotFound if status == 404 else Unavailable if status >= 500 else Refused
-    words = str(told.get("problem") or told.get("message") or "It can not be answered.")
-    return kind(words, str(told.get("remedy") or ""), field=str(told.get("param") or ""))
-
-
 async def events(answer: httpx.Response, choices: int) -> AsyncGenerator[Event, None]:
     """The events of an answer. Raises Unavailable where it breaks off before the last of its choices has ended."""
     with translated():
@@ -96,17 +89,3 @@ async def events(answer: httpx.Response, choices: int) -> AsyncGenerator[Event, 
             yield event
     if choices > 0:
         raise gone()
-
-
-def gone() -> Unavailable:
-    """Said where the engine died or was never there."""
-    return Unavailable("The playground's process does not answer.", "Ask again; it starts anew.")
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Every fault of the connection as one sentence."""
-    try:
-        yield
-    except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
-        raise gone() from error

@@ -27,6 +27,15 @@ def is_id(text: str) -> bool:
     return len(text) == 12 and set(text) <= set(_ALPHABET)
 
 
+PUBLISHED = ("adapter_model.safetensors", "config.json")
+"""What a run leaves that can answer: an adapter has the first, a run that trained the whole model the second."""
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a run's folder of what it made holds an adapter or a model; it comes there whole."""
+    return any((folder / name).is_file() for name in PUBLISHED)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that readers see the old file or the new one, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -246,7 +246,7 @@ def _pieces(answer: httpx.Response, going: int = 1) -> Iterator[Piece]:
                 yield piece
         if not going:
             return
-    raise _gone()
+    raise gone()
 
 
 def _chunks(answer: httpx.Response) -> Iterator[dict[str, Any]]:
@@ -254,7 +254,7 @@ def _chunks(answer: httpx.Response) -> Iterator[dict[str, Any]]:
         if line.startswith("data: ") and line != "data: [DONE]":
             chunk = json.loads(line[6:])
             if "error" in chunk:
-                raise _as_error(503, chunk["error"])
+                raise as_error(503, chunk["error"])
             yield chunk
 
 
@@ -296,17 +296,18 @@ def checked_answer(answer: httpx.Response) -> None:
     """Raise what a server has against a question."""
     if answer.status_code >= 400:
         answer.read()
-        raise _as_error(answer.status_code, answer.json().get("error") or {})
+        raise as_error(answer.status_code, answer.json().get("error") or {})
 
 
-def _as_error(status: int, told: Mapping[str, Any]) -> StudioError:
+def as_error(status: int, told: Mapping[str, Any]) -> StudioError:
     """An error in OpenAI's shape as ours. Another server in the engine's place knows no `problem`."""
     kind = NotFound if status == 404 else Unavailable if status >= 500 else Refused
     words = str(told.get("problem") or told.get("message") or "It can not be answered.")
     return kind(words, str(told.get("remedy") or ""), field=str(told.get("param") or ""))
 
 
-def _gone() -> Unavailable:
+def gone() -> Unavailable:
+    """Said where the engine died or was never there."""
     return Unavailable("The playground's process does not answer.", "Ask again; it starts anew.")
 
 
@@ -316,4 +317,4 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
-        raise _gone() from error
+        raise gone() from error

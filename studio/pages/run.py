@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from studio.core.alarms import Alarm, alarms
-from studio.core.artifacts import new_id
+from studio.core.artifacts import is_published, new_id
 from studio.core.errors import NotFound
 from studio.core.services import Services
 from studio.core.states import ENDED
@@ -72,7 +72,7 @@ def look(services: Services, owner: str, run_id: str) -> Seen:
         samples=services.metrics.samples(run.id),
         dataset=dataset_of(services, run),
         memory=live.memory_of(services, run),
-        has_adapter=(services.artifacts.adapter_dir(run.id) / "adapter_model.safetensors").is_file(),
+        has_adapter=is_published(services.artifacts.adapter_dir(run.id)),
         storage=of_run(services, run),
         worker_here=live.worker_here(services),
         room=live.room(services),

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from studio.core.artifacts import is_id
+from studio.core.artifacts import PUBLISHED, is_id
 from studio.core.errors import NotFound
 
 CHUNK = 1 << 20
@@ -94,12 +94,15 @@ def zipped(files: list[Path]) -> Iterator[bytes]:
 
 
 def adapter_files(folder: Path) -> list[Path]:
-    """The plain files of an adapter. Links, folders and hidden files stay here. Raises NotFound without weights."""
-    if folder.is_symlink() or not (folder / "adapter_model.safetensors").is_file():
+    """The plain files of an adapter or a whole model; links, folders and hidden files stay here.
+
+    Raises NotFound without weights.
+    """
+    if folder.is_symlink() or not folder.is_dir():
         raise NotFound(*_NO_ADAPTER)
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if e.is_file(follow_symlinks=False) and not e.name.startswith(".")]
-    if "adapter_model.safetensors" not in names:
+    if not set(PUBLISHED) & set(names):
         raise NotFound(*_NO_ADAPTER)
     return [folder / name for name in sorted(names)]
 

@@ -10,7 +10,7 @@ import gradio as gr
 from studio.core.engine_client import ChatOptions
 from studio.core.errors import Conflict, NotFound, Refused
 from studio.core.services import Services
-from studio.core.stores.chats import Chat, Said, Turn
+from studio.core.stores.chats import Chat, Said, Turn, told_first
 from studio.core.use_cases.panes import Seating, seating, title_of
 from studio.shell.session import owner_of
 from studio.ui.answer_form import options_of
@@ -70,11 +70,10 @@ class Asked:
 
     def parts(self) -> list[Part]:
         """What each pane is asked."""
-        first = [{"role": "system", "content": self.system}] if self.system.strip() else []
         found = []
         for n in self.places:
             before = self.chat.history(n, self.number) if self.chat else []
-            messages = [*first, *before, {"role": "user", "content": self.question}]
+            messages = [*told_first(self.system), *before, {"role": "user", "content": self.question}]
             if self.begun:
                 messages.append({"role": "assistant", "content": self.begun.content})
             found.append(Part(n, self.seats.names[n], messages, self.begun.content if self.begun else ""))

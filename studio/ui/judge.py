@@ -10,6 +10,7 @@ from studio.core.services import Services
 from studio.core.stores.chats import ALIKE, Chat, Turn
 from studio.core.use_cases.judging import make
 from studio.shell.session import owner_of
+from studio.ui.chat_view import MOST_PANES
 from studio.ui.fields import told
 from studio.ui.markup import Markup, cardhead, join, link, muted, note
 from studio.ui.notices import note_of
@@ -84,7 +85,7 @@ class Judge:
         self.services.chats.edit(chat.id, owner, turn.number, place, None if same else text)
         now, title = self.services.chats.get(chat.id, owner), self.title(owner)
         talks = [str(talk(drawn_pane(now.turns, n), title(name))) for n, name in enumerate(now.panes)]
-        return [*talks, *(gr.skip() for _ in range(3 - len(talks)))]
+        return [*talks, *(gr.skip() for _ in range(MOST_PANES - len(talks)))]
 
     def restore(self, chat_id: str, number: str, pane: str, request: gr.Request) -> list[Any]:
         """Back to what the model said."""

@@ -3,7 +3,7 @@
 from studio.core.engine_client import ChatOptions
 from studio.core.errors import Refused
 from studio.core.services import Services
-from studio.core.stores.chats import Chat
+from studio.core.stores.chats import Chat, told_first
 from studio.core.use_cases.chat import open_model
 from studio.core.use_cases.panes import Seating
 from studio.ui.markup import Markup, join, log_text
@@ -19,12 +19,11 @@ def read_by(services: Services, owner: str, seats: Seating, chat: Chat | None, q
     elif not turns:
         raise Refused("There is no question.", "Write one first.")
     asked = question.strip() or turns[-1].asked
-    first = [{"role": "system", "content": system}] if system.strip() else []
     client = open_model(services, owner, seats.wanted)
     found = []
     for n, voice in enumerate(seats.seated):
         before = chat.history(n, number) if chat else []
-        messages = [*first, *before, {"role": "user", "content": asked}]
+        messages = [*told_first(system), *before, {"role": "user", "content": asked}]
         told = client.prompt(voice.name, messages, ChatOptions())
         found.append(one_prompt(voice.title, told["text"], told["tokens"], told["prompt_hash"]))
     return Markup('<div class="ts-prompts">{}</div>').format(join(found))

@@ -34,18 +34,23 @@ def run_head(run: Run, line: Line) -> Markup:
 
 
 def run_links(run: Run, has_adapter: bool, has_log: bool) -> Markup:
-    """What can be done with a run, as links that look like buttons; stopping is a button of its own."""
-    key = quote(run.id)
-    found = []
-    if has_adapter and run.state in ("succeeded", "stopped"):
+    """What can be done with a run, as links that look like buttons; stopping is a button of its own.
+
+    `has_adapter`: it has left an adapter, or a model that was trained whole.
+    """
+    key, found = quote(run.id), []
+    is_made = has_adapter and run.state in ("succeeded", "stopped")
+    is_lora = live.config_of(run).adapter.tuner == "lora"
+    if is_made:
         found.append(link_button("Try it", f"/playground?run={key}&ask=1"))
     if run.is_live and run.checkpoint_step:
         found.append(link_button(f"Try step {run.checkpoint_step:,}", f"/playground?run={key}", plain=True))
     found.append(link_button("Duplicate", f"/new?from={key}", plain=True))
-    if has_adapter and run.state in ("succeeded", "stopped") and live.config_of(run).adapter.tuner == "lora":
+    if is_made and is_lora:
         found.append(link_button("Train further", f"/new?continue={key}", plain=True))
-    if has_adapter and run.state in ("succeeded", "stopped"):
-        found.append(link_button("Download adapter", f"/download/adapter/{key}", plain=True))
+    if is_made:
+        words = "Download adapter" if is_lora else "Download model"
+        found.append(link_button(words, f"/download/adapter/{key}", plain=True))
     if run.started_at is not None:
         found.append(link_button("Compare with…", f"/compare?a={key}", plain=True))
     if has_log:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from studio.core.errors import NotFound
 from studio.core.services import Services
-from studio.core.stores.chats import Chat, Turn
+from studio.core.stores.chats import ALIKE, Chat, Turn
 from studio.core.use_cases.judging import Judged, judged, takes
 from studio.core.use_cases.panes import Voice
 from studio.ui.chat_view import (
@@ -78,7 +78,7 @@ def vote_parts(chat: Chat | None, turn: Turn | None, voices: list[Voice]) -> lis
         gr.update(
             visible=bool(several and turn and (len(turn.answers) == 2) == two),
             value="Both alike" if two else "All alike",
-            variant="primary" if turn and turn.best == -1 else "secondary",
+            variant="primary" if turn and turn.best == ALIKE else "secondary",
         )
         for two in (True, False)
     ]

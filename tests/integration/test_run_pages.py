@@ -86,6 +86,15 @@ def test_every_run_draws_its_page_and_text_from_people_is_escaped(services: Serv
         assert "<img" not in words and "<b>for</b>" not in words
 
 
+def test_a_run_that_trained_the_whole_model_is_tried_and_downloaded_but_not_trained_further(
+    seeded: dict[str, Run],
+) -> None:
+    lora = seeded["faq-bot"]
+    whole = dataclasses.replace(lora, state="succeeded", config={"adapter": {"tuner": "full"}})
+    words = run_view.run_links(whole, True, False)
+    assert "Try it" in words and "Download model" in words and "Train further" not in words
+
+
 def test_a_run_of_another_person_is_not_to_be_seen(services: Services, seeded: dict[str, Run]) -> None:
     with pytest.raises(NotFound):
         run.look(services, "somebodyelse", seeded["haiku"].id)

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 from studio.app import build_app
 from studio.core.errors import NotFound, Refused
 from studio.core.settings import Settings
-from studio.shell.downloads import Located, RunFiles, disposition
+from studio.shell.downloads import Located, RunFiles, adapter_files, disposition
 from studio.shell.gate import host_name
 from studio.shell.headers import html_component
 
@@ -240,6 +240,15 @@ def test_an_adapter_leaves_as_a_zip_of_its_plain_files(client: TestClient, setti
         assert archive.read("adapter_model.safetensors") == weights.read_bytes()
     named = answer.headers["content-disposition"]
     assert named.startswith('attachment; filename="orders-..-x-A-b-adapter.zip"') and "\r" not in named
+
+
+def test_a_model_that_was_trained_whole_leaves_too(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors", ".hidden"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in adapter_files(tmp_path)] == ["config.json", "model.safetensors"]
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(NotFound):
+        adapter_files(tmp_path)
 
 
 def test_a_file_name_of_any_text_is_one_safe_header() -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from studio.core.errors import Refused, StudioError
+from studio.core.openai_body import plain_body
 
 Ask = TypeVar("Ask", bound=BaseModel)
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -38,15 +39,8 @@ class ChatAsk(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _as_openai_has_it(cls, body: Any) -> Any:
-        """`stop` may be one string or null, `max_tokens` has a newer name, and null means the default."""
-        if not isinstance(body, dict):
-            return body
-        given = {name: value for name, value in body.items() if value is not None}
-        if isinstance(given.get("stop"), str):
-            given["stop"] = [given["stop"]]
-        if "max_completion_tokens" in given:
-            given.setdefault("max_tokens", given["max_completion_tokens"])
-        return given
+        """As `plain_body`."""
+        return plain_body(body)
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> "ChatAsk":

@@ -73,6 +73,11 @@ class Chat:
         return next((one for one in self.turns if one.number == number), None)
 
 
+def told_first(system: str) -> list[dict[str, str]]:
+    """The system prompt as the first message of a chat; none where it is empty."""
+    return [{"role": "system", "content": system}] if system.strip() else []
+
+
 class ChatStore:
     """Reads and writes are filtered by owner here, in one place."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.core import checkpoints
+from studio.core.artifacts import PUBLISHED, is_published
 from studio.core.catalog import STARTER_REPO
 from studio.core.engine_client import EngineClient
 from studio.core.errors import Conflict, NotFound, Refused, Unavailable
@@ -48,7 +49,11 @@ def open_engine(services: Services, repo: str, revision: str, patience: float = 
         raise Unavailable("No worker is running, so nobody can answer.", "Start it: tunesmith up, or tunesmith worker.")
     row = services.machines.engine(machine.host)
     fits = row is not None and row.is_ready and (row.ready_repo, row.ready_revision) == (repo, revision)
-    if not (fits and row and row.socket and EngineClient(Path(row.socket)).ready()):
+    client = EngineClient(Path(row.socket)) if fits and row and row.socket else None
+    if client is not None and client.ready():
+        if row and not row.problem and (row.wanted_repo, row.wanted_revision) == (repo, revision):
+            return client
+    else:
         services.machines.want_engine(machine.host, repo, revision)
         services.bell.ring_engine()
     return _wait(services, machine.host, (repo, revision), time.monotonic() + patience)
@@ -90,6 +95,12 @@ def open_model(services: Services, owner: str, names: Sequence[str]) -> EngineCl
     return client
 
 
+def checkpoints_of(services: Services, run: Run) -> list[checkpoints.Checkpoint]:
+    """The checkpoints of a going run that can be asked, the oldest first; a whole model's hold no adapter."""
+    found = checkpoints.sealed(services.artifacts.checkpoints_dir(run.id)) if run.is_live else []
+    return [one for one in found if PUBLISHED[0] in one.files]
+
+
 def open_pair(services: Services, run: Run) -> EngineClient:
     """The engine with the run's base model, the run's adapter attached under the run's id."""
     return open_model(services, run.owner, [BASE, run.id])
@@ -105,7 +116,7 @@ def _tuned(services: Services, owner: str, name: str) -> Tuned:
             raise NotFound(f"There is no checkpoint '{step[:20]}'.", "Choose a step of the list.")
         return Tuned(name, run, checkpoints.folder_of(root, int(step)))
     folder = services.artifacts.adapter_dir(run.id)
-    if not (folder / "adapter_model.safetensors").is_file() and not (folder / "config.json").is_file():
+    if not is_published(folder):
         raise Conflict("This run has no adapter yet.", "Wait until it has finished, or choose another run.")
     return Tuned(name, run, folder)
 

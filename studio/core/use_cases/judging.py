@@ -12,7 +12,7 @@ from studio.core.artifacts import new_id, sha256_file
 from studio.core.errors import Conflict, Refused
 from studio.core.recipes import Part, Recipe
 from studio.core.services import Services
-from studio.core.stores.chats import ALIKE, Chat, Turn
+from studio.core.stores.chats import ALIKE, Chat, Turn, told_first
 from studio.core.stores.datasets import DatasetVersion
 from studio.core.use_cases.building import Target, build, read_recipe
 
@@ -80,8 +80,7 @@ def corrections_of(chat: Chat, turn: Turn) -> list[Row]:
 
 def prompt_of(chat: Chat, turn: Turn, pane: int) -> list[dict[str, Any]]:
     """What pane `pane` was asked in this turn: the system prompt, what was said before, the question."""
-    system = [{"role": "system", "content": chat.system}] if chat.system.strip() else []
-    return [*system, *chat.history(pane, turn.number), {"role": "user", "content": turn.asked}]
+    return [*told_first(chat.system), *chat.history(pane, turn.number), {"role": "user", "content": turn.asked}]
 
 
 def takes(version: DatasetVersion, kind: Kind) -> bool:
@@ -176,8 +175,7 @@ def exported(chats: Iterable[Chat], title: Callable[[str], str]) -> Iterator[str
         for pane, name in enumerate(chat.panes):
             turns = [turn for turn in chat.turns if pane in turn.answers]
             if turns:
-                system = [{"role": "system", "content": chat.system}] if chat.system.strip() else []
-                said = [*system, *chat.history(pane, turns[-1].number + 1)]
+                said = [*told_first(chat.system), *chat.history(pane, turns[-1].number + 1)]
                 votes = {turn.number: vote_word(turn.best, pane) for turn in turns if turn.best is not None}
                 about = {"chat": chat.id, "title": chat.title, "model": title(name)}
                 yield json.dumps({**about, "messages": said, "votes": votes}, ensure_ascii=False) + "\n"

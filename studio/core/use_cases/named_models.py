@@ -10,21 +10,18 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from studio.core.artifacts import is_id
+from studio.core.artifacts import is_id, is_published
 from studio.core.catalog import STARTER_REPO
-from studio.core.checkpoints import sealed
 from studio.core.engine_client import EngineClient
 from studio.core.errors import NotFound
 from studio.core.models import here, is_path
 from studio.core.services import Services
 from studio.core.stores.runs import Run
-from studio.core.use_cases.chat import AT, BASE, open_engine, open_model
+from studio.core.use_cases.chat import AT, BASE, checkpoints_of, open_engine, open_model
 
 MOST_RUNS = 1000
 ANSWERING = ("succeeded", "stopped")
 STEP = "ckpt-step-"
-WEIGHTS = ("adapter_model.safetensors", "config.json")
-"""An adapter has the first, a run that trained every weight the second."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +83,7 @@ def made_by(services: Services, run: Run) -> list[NamedModel]:
     """What a run offers: its adapter where it has ended with one, its checkpoints while it goes."""
     if can_answer(services, run):
         return [_tuned(run)]
-    if not run.is_live:
-        return []
-    found = [one for one in sealed(services.artifacts.checkpoints_dir(run.id)) if WEIGHTS[0] in one.files]
-    made = _tuned(run)
+    made, found = _tuned(run), checkpoints_of(services, run)
     return [replace(made, name=f"{made.name}:{STEP}{one.step}", created=int(one.at), step=one.step) for one in found]
 
 
@@ -112,8 +106,7 @@ def _tuned(run: Run) -> NamedModel:
 
 def can_answer(services: Services, run: Run) -> bool:
     """Whether the run has ended with something that answers."""
-    folder = services.artifacts.adapter_dir(run.id)
-    return run.state in ANSWERING and any((folder / name).is_file() for name in WEIGHTS)
+    return run.state in ANSWERING and is_published(services.artifacts.adapter_dir(run.id))
 
 
 def find_model(services: Services, owner: str, name: str) -> NamedModel:

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from studio.core.checkpoints import sealed
+from studio.core.artifacts import is_published
 from studio.core.services import Services
 from studio.core.stores.runs import Run
-from studio.core.use_cases.chat import BASE
-
-WEIGHTS = ("adapter_model.safetensors", "config.json")
+from studio.core.use_cases.chat import AT, BASE, checkpoints_of
 
 
 @dataclass(frozen=True)
@@ -29,16 +27,12 @@ class Voice:
 
 def has_adapter(services: Services, run: Run) -> bool:
     """Whether the run has left something that answers."""
-    folder = services.artifacts.adapter_dir(run.id)
-    return any((folder / name).is_file() for name in WEIGHTS)
+    return is_published(services.artifacts.adapter_dir(run.id))
 
 
 def checkpoint_steps(services: Services, run: Run) -> list[int]:
     """The steps of a going run's checkpoints that can be asked, the newest first."""
-    if not run.is_live:
-        return []
-    found = sealed(services.artifacts.checkpoints_dir(run.id))
-    return [one.step for one in reversed(found) if "adapter_model.safetensors" in one.files]
+    return [one.step for one in reversed(checkpoints_of(services, run))]
 
 
 def askable(services: Services, owner: str) -> list[Run]:
@@ -50,7 +44,7 @@ def voices_of(services: Services, run: Run) -> list[Voice]:
     """What one run has to offer: its adapter, or its checkpoints while it goes."""
     if has_adapter(services, run):
         return [Voice(run.id, run.name, int((run.result or {}).get("steps") or run.step))]
-    return [Voice(f"{run.id}@{step}", run.name, step, step) for step in checkpoint_steps(services, run)]
+    return [Voice(f"{run.id}{AT}{step}", run.name, step, step) for step in checkpoint_steps(services, run)]
 
 
 def cast_of(services: Services, runs: Sequence[Run], base: tuple[str, str], base_title: str) -> list[Voice]:
@@ -96,6 +90,6 @@ def title_of(names: Mapping[str, str], name: str) -> str:
     """Who a name of the engine is, in words; `names` are the names of runs by their ids."""
     if name == BASE:
         return "Base"
-    run_id, _, step = name.partition("@")
+    run_id, _, step = name.partition(AT)
     title = names.get(run_id, "a deleted run")
     return f"{title}, step {step}" if step else title
