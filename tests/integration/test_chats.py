@@ -95,6 +95,13 @@ def test_a_vote_pairs_the_answers_and_an_edit_pairs_with_what_it_came_from(servi
     assert lines[1]["messages"][2]["content"] == "mine"
 
 
+def test_what_a_person_wrote_is_never_the_worse_answer(services: Services, chat: Chat) -> None:
+    services.chats.vote(chat.id, LOCAL_USER, 0, 1)
+    services.chats.edit(chat.id, LOCAL_USER, 0, 0, "mine")
+    found = judged(services.chats.judged(LOCAL_USER)).preferences
+    assert [(row["chosen"], row["rejected"]) for row in found] == [("tuned 0", "base 0"), ("mine", "base 0")]
+
+
 def test_votes_become_a_dataset_and_then_its_next_version(services: Services, chat: Chat) -> None:
     with pytest.raises(Refused, match="no example"):
         make(services, LOCAL_USER, "preferences")

@@ -51,12 +51,15 @@ def unlike(rows: Iterable[Row]) -> list[Row]:
 
 
 def pairs_of(chat: Chat, turn: Turn) -> list[Row]:
-    """(prompt, chosen, rejected) of one turn; answers that are equal or empty give none."""
+    """(prompt, chosen, rejected) of one turn; answers that are equal or empty give none.
+
+    Rejected is what a model said, never what the person wrote in its place.
+    """
     found: list[Row] = []
     best = turn.answers.get(turn.best) if turn.best is not None else None
     if best is not None and turn.best is not None:
         prompt = prompt_of(chat, turn, turn.best)
-        others = [said.text for pane, said in sorted(turn.answers.items()) if pane != turn.best]
+        others = [said.content for pane, said in sorted(turn.answers.items()) if pane != turn.best]
         found = [{"prompt": prompt, "chosen": best.text, "rejected": text} for text in others]
     for pane, said in sorted(turn.answers.items()):
         if said.edited is not None:
