@@ -20,6 +20,8 @@ log = logging.getLogger("tunesmith.engine")
 LOOK_SECONDS = 2.0
 LOAD_SECONDS = 300
 TERM_SECONDS = 3
+FINISH_SECONDS = 60.0
+"""So long those who are being answered by one base model may hold up who asks for another."""
 
 
 class EngineKeeper(threading.Thread):
@@ -67,12 +69,19 @@ class EngineKeeper(threading.Thread):
         row = self._machines.engine(self._host)
         if row is None or row.wanted_at <= self._served or (self._process is not None and row.is_ready):
             return
+        if time.time() - row.wanted_at < FINISH_SECONDS and self._is_answering():
+            return  # nobody begins meanwhile: who asks the model that is there is told of the other one
         self._served = row.wanted_at
         try:
             self._start(row)
         except StudioError as error:
             self._end()
             self._say(problem=error.problem, remedy=error.remedy)
+
+    def _is_answering(self) -> bool:
+        """Whether somebody is in the middle of an answer."""
+        told = EngineClient(socket_path(self._settings)).health() if self._process is not None else None
+        return bool(told and told["busy"])
 
     def _start(self, row: EngineRow) -> None:
         """Begin anew with the wanted base model, and say so once it answers."""

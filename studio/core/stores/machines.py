@@ -12,6 +12,8 @@ from studio.core.stores.users import LOCAL_USER
 from studio.core.tables import engines, machines
 
 SEEN_SECONDS = 12
+COMING_SECONDS = 90.0
+"""Others wait so long for a base model that was asked for before theirs: for the answers that it waits for, and it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class EngineRow:
             self.wanted_repo,
             self.wanted_revision,
         )
+
+    @property
+    def comes(self) -> bool:
+        """Whether the wanted base model is on its way: asked for a moment ago, not there yet, not refused."""
+        return not self.is_ready and not self.problem and time.time() - self.wanted_at < COMING_SECONDS
 
 
 class MachineStore:

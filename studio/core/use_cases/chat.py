@@ -19,6 +19,7 @@ PATIENCE_SECONDS = 300.0
 POLL_SECONDS = 0.1
 BASE = "base"
 AT = "@"
+TAKEN = "Another base model was asked for, and is being loaded.", "Ask again in a moment."
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def open_engine(services: Services, repo: str, revision: str, patience: float = 
     """A client of the playground's process with this base model; starts it where it is not there.
 
     Raises `Unavailable` with the reason: no worker, a base model that can not be loaded, or it takes too long; and
-    `Conflict` where another server stands in its place with another base model.
+    `Conflict` where another base model is on its way, or another server stands in its place with another one.
     """
     if services.settings.engine_url:
         return OtherEngine(services.settings.engine_url).checked(repo)
@@ -48,6 +49,8 @@ def open_engine(services: Services, repo: str, revision: str, patience: float = 
     if machine is None or not machine.is_here:
         raise Unavailable("No worker is running, so nobody can answer.", "Start it: tunesmith up, or tunesmith worker.")
     row = services.machines.engine(machine.host)
+    if row is not None and row.comes and (row.wanted_repo, row.wanted_revision) != (repo, revision):
+        raise Conflict(*TAKEN)
     fits = row is not None and row.is_ready and (row.ready_repo, row.ready_revision) == (repo, revision)
     client = EngineClient(Path(row.socket)) if fits and row and row.socket else None
     if client is not None and client.ready():
@@ -65,7 +68,7 @@ def _wait(services: Services, host: str, wanted: tuple[str, str], deadline: floa
         if row is not None and row.problem:
             raise Unavailable(row.problem, row.remedy or "Ask again in a moment.")
         if row is not None and (row.wanted_repo, row.wanted_revision) != wanted:
-            raise Conflict("Somebody else asked for another base model.", "Ask again in a moment.")
+            raise Conflict(*TAKEN)
         if row is not None and row.is_ready and row.socket:
             client = EngineClient(Path(row.socket))
             if client.ready():
