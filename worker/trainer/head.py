@@ -34,20 +34,21 @@ class HeadLoss(torch.autograd.Function):
         correct = torch.zeros((), dtype=torch.long, device=hidden.device)
         for start in range(0, len(targets), chunk):
             part, wanted = hidden[start : start + chunk], targets[start : start + chunk]
-            logits = part @ weight.T
-            top, chosen = logits.amax(-1), logits.gather(1, wanted[:, None])[:, 0]
+            # log_softmax by hand, in the place of the logits: its own steps stand in memory beside one another
+            share = part @ weight.T
+            top, chosen = share.amax(-1, keepdim=True), share.gather(1, wanted[:, None])
             correct += (chosen >= top).sum()  # argmax would take longer than all else here
-            known = torch.log_softmax(logits, -1, dtype=torch.float32)
-            del logits
-            loss -= known.gather(1, wanted[:, None]).sum()
+            share = share.float().sub_(top)
+            whole = share.exp_().sum(-1, keepdim=True)
+            loss -= ((chosen.float() - top.float()) - whole.log()).sum()
             if wants_hidden or wants_weight:
-                share = known.exp_()
-                share.scatter_add_(1, wanted[:, None], torch.full_like(share[:, :1], -1.0))
+                share = share.div_(whole).scatter_add_(1, wanted[:, None], torch.full_like(whole, -1.0))
                 share = share.to(hidden.dtype)
                 if d_hidden is not None:
                     torch.mm(share, weight, out=d_hidden[start : start + chunk])
                 if d_weight is not None:
                     d_weight += share.T @ part
+            del share  # before the next chunk's
         ctx.save_for_backward(d_hidden, None if d_weight is None else d_weight.to(weight.dtype))
         ctx.mark_non_differentiable(correct)
         return loss, correct

@@ -18,6 +18,7 @@ from studio.core.microbatches import CHECK_TOKENS, micro_batches
 from worker.trainer.attach import causal_of
 from worker.trainer.batches import padded
 from worker.trainer.head import chunk_of, head_loss
+from worker.trainer.heap import tidied_heap
 from worker.trainer.rows import packed_rows, reads_packed
 
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
@@ -45,9 +46,12 @@ def score(model: PeftModel, batch: dict[str, Any], kind: str = "") -> Score:
     with _reading(causal, batch):
         hidden = causal.base_model(**_read(causal, batch), use_cache=False).last_hidden_state
     chosen = hidden.flatten(0, 1).index_select(0, batch["where"])
-    loss, correct = head_loss(
-        causal.get_output_embeddings(), chosen, batch["targets"], chunk_of(kind or chosen.device.type)
-    )
+    # where the blocks keep nothing the logits would come on top of what they took and gave back, and so on in turn
+    tidies = chosen.device.type == "cpu" and (not torch.is_grad_enabled() or causal.is_activation_checkpointing)
+    with tidied_heap() if tidies else nullcontext():
+        loss, correct = head_loss(
+            causal.get_output_embeddings(), chosen, batch["targets"], chunk_of(kind or chosen.device.type)
+        )
     return Score(loss, correct, batch["learnt"])
 
 

@@ -4,10 +4,8 @@ The gradient does not depend on the split, so nothing but the speed changes. Whe
 accelerator, a limited process), the largest micro-batch that can come is tried before the first step.
 """
 
-import ctypes
 import gc
 import resource
-import time
 from collections.abc import Callable
 
 import torch
@@ -19,11 +17,11 @@ from studio.core.remedies import MEMORY
 from worker.trainer.batches import Batch, Row, StepCollator, padded
 from worker.trainer.callbacks import Meter, Watch
 from worker.trainer.failures import explain
+from worker.trainer.heap import Tidy
 from worker.trainer.job import TrainingFailed
 from worker.trainer.saving import Saver
 
 Work = Callable[[list[Batch]], torch.Tensor]
-TIDY_SECONDS = 10.0
 LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 
 
@@ -93,28 +91,6 @@ class Room:
         device = batches[0]["input_ids"].device
         parts: list[Batch] = self._collator([row for batch in batches for row in rows_of(batch)])["micro_batches"]
         return [{k: v.to(device) if torch.is_tensor(v) else v for k, v in part.items()} for part in parts]
-
-
-class Tidy:
-    """Gives the pages between the blocks of the heap back to the system.
-
-    Micro-batches of many widths leave holes, and the allocator keeps what is freed (`ALLOCATOR` in `supervise.py`): on
-    ragged examples the process grew for some sixty steps. To clear the pages again costs less than a step takes.
-    """
-
-    def __init__(self) -> None:
-        """Nothing is given back yet."""
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library's
-        self._steps, self._last = 0, 0.0
-
-    def now_and_then(self) -> None:
-        """Before a step, when only what lasts is in memory: after the model was loaded, after the optimizer's tensors
-        came in the first step, and from then on where it is long ago.
-        """
-        self._steps += 1
-        if self._trim is not None and (self._steps <= 2 or time.monotonic() - self._last > TIDY_SECONDS):
-            self._trim(0)
-            self._last = time.monotonic()
 
 
 def rows_of(batch: Batch) -> list[Row]:

@@ -23,7 +23,8 @@ STATES = {"adamw_torch": 8.0, "adamw_8bit": 2.1, "adafactor": 4.1, "sgd": 4.0}
 PROCESS = 90_000_000
 BLOCK = 3_000_000
 HOLES = 0.07
-FULL_HOLES = 0.25  # of the optimizer's tensors, where they are large and come in the middle of the first step
+FULL_HOLES = 0.07  # of the optimizer's tensors, where they are large and come in the middle of the first step
+AGAIN = 2  # of what a block takes and gives back, in place of BLOCK, where blocks keep nothing and are run again
 # Where micro-batches are of many widths the processor's library keeps kernels for each, and blocks of many sizes leave
 # more holes: measured over 60 steps of ragged examples with the starter model.
 VARIED = 250_000_000
@@ -72,8 +73,7 @@ class Load:
 def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: Load, processor: bool = True) -> Memory:
     """The run's peak. `dtype` is the number format that the machine takes, `blocks` how many the model has."""
     size, trained = SIZE[dtype], trained_of(config, counted.weights, blocks)
-    # a weight that is unpacked to be multiplied with, beside the place of the one before
-    unpacked = 2 * size * counted.weights.largest if config.base.quantization != "none" else 0
+    unpacked = size * counted.weights.largest if config.base.quantization != "none" else 0
     masters = 4 * trained if dtype == "bfloat16" else 0
     beside = Memory(
         weights=weights_bytes(config, dtype, counted.weights, blocks),
@@ -93,7 +93,12 @@ def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: L
         replace(learning, scratch=4 * _at_once(trained, counted.weights) if masters else 0),
     ]
     highest = max(moments, key=lambda moment: moment.total)
-    return _with_process(highest, config, blocks, load.is_varied) if processor else highest
+    if not processor:
+        return highest
+    more = PROCESS + HOLES * (highest.gradients + highest.working) + _of_blocks(config, counted, blocks, load)
+    more += VARIED if load.is_varied else 0
+    more += FULL_HOLES * highest.optimizer if config.adapter.tuner == "full" else 0
+    return replace(highest, scratch=highest.scratch + round(more))
 
 
 def weights_bytes(config: RunConfig, dtype: str, found: Weights, blocks: int) -> int:
@@ -115,7 +120,7 @@ def _stepping(counted: Counted, blocks: int, shape: Shape, beside: Memory, unpac
     """The highest moment of a micro-batch. Gradients that stand from the beginning are in what was counted."""
     saved = counted.most("saved", shape, blocks)
     body = counted.most("body", shape, blocks) + unpacked
-    head = counted.most("head", shape, blocks)
+    head = counted.most("head", shape, blocks) + unpacked  # the heap keeps the place of the last one
     backward = counted.most("backward", shape, blocks) + unpacked
     most = max(body, head, backward)
     gradients = beside.gradients if counted.accumulates or most == backward else 0
@@ -139,12 +144,11 @@ def _checking(counted: Counted, load: Load, beside: Memory, unpacked: int) -> Me
     return replace(beside, logits=head) if head > body else replace(beside, scratch=body)
 
 
-def _with_process(found: Memory, config: RunConfig, blocks: int, is_varied: bool) -> Memory:
-    """As the system counts it."""
-    more = PROCESS + BLOCK * blocks + HOLES * (found.gradients + found.working)
-    more += VARIED if is_varied else 0
-    more += FULL_HOLES * found.optimizer if config.adapter.tuner == "full" else 0
-    return replace(found, scratch=found.scratch + round(more))
+def _of_blocks(config: RunConfig, counted: Counted, blocks: int, load: Load) -> int:
+    """What stands for the blocks beside their tensors."""
+    if config.training.activation_checkpointing == "none":
+        return BLOCK * blocks
+    return AGAIN * max(counted.most("body", one, blocks) - counted.most("saved", one, blocks) for one in load.steps)
 
 
 def trained_numbers(config: RunConfig, build: Build) -> int:
