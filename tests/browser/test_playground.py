@@ -1,10 +1,11 @@
 """The playground in Chromium: a real engine on a tiny model, both answers streamed, Stop really stops."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,10 @@ PROMPTS = [
     {"asked": "Please send <b>two</b> apples.", "reference": "{}", "system": "You write JSON."},
     {"asked": "One jar of honey for Anna.", "reference": "{}"},
 ]
+FOCUSED = """() => {
+  const one = document.activeElement, label = one.labels?.[0] ?? one;
+  return (one.getAttribute("aria-label") ?? label.innerText).trim().split("\\n")[0];
+}"""
 MOVES: tuple[State, ...] = ("starting", "running", "finalizing", "succeeded")
 
 
@@ -104,6 +109,21 @@ def answered(page: Page, question: str, panes: int = 2) -> None:
     expect(page.locator(".ts-asked", has_text=question)).to_have_count(panes)
     expect(page.get_by_text("s to the first word")).to_have_count(panes, timeout=60_000)
     expect(page.get_by_role("button", name="Edit", exact=True)).to_have_count(panes)
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Go on with the Tab key until the focus is on what is called so."""
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        if page.evaluate(FOCUSED) == name:
+            return
+    raise AssertionError(f"no Tab leads to {name}")
+
+
+def press(page: Page, name: str) -> None:
+    """Press what is called so by the keyboard."""
+    tab_to(page, name)
+    page.keyboard.press("Enter")
 
 
 def said(page: Page) -> list[str]:
@@ -234,7 +254,46 @@ def test_without_a_worker_the_page_says_so(server: Studio, open_page: Open) -> N
             connection.exec_driver_sql("UPDATE machines SET seen_at = ?", (seen,))
 
 
-def test_the_playground_fits_a_phone_in_the_dark(stage: Stage, open_page: Open, tmp_path: Path) -> None:
+def test_the_keyboard_alone_suffices(stage: Stage, open_page: Open) -> None:
+    page = open_page(f"{stage.studio.url}/run?id={stage.run.id}")
+    expect(page.get_by_role("link", name="Try it")).to_be_visible()
+    press(page, "Try it")
+    answered(page, "Please send <b>two</b> apples.")
+    press(page, "Clear")
+    expect(page.get_by_text("Nothing asked yet")).to_have_count(2)
+    tab_to(page, "Ask")
+    page.keyboard.type("Right question")
+    page.keyboard.press("Shift+Enter")
+    answered(page, "Right question")
+    press(page, "Both alike")
+    expect(page.get_by_text("Kept: both alike.")).to_be_visible()
+    press(page, "Ask again")
+    expect(page.get_by_text("Answering…").first).to_be_visible()
+    press(page, "Stop")
+    expect(page.get_by_text("Answering…")).to_have_count(0)
+
+
+def test_an_engine_that_dies_in_mid_answer_is_one_sentence_and_the_next_question_works(
+    stage: Stage, open_page: Open
+) -> None:
+    page = open_page(stage.url)
+    expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
+    choose(page, "How they answer", Longest_answer="4000")
+    page.get_by_role("textbox", name="Ask", exact=True).fill("Tell me all of it")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_text("Answering…").first).to_be_visible(timeout=60_000)
+    row = stage.studio.services.machines.engine("seeded")
+    assert row is not None and row.pid is not None
+    os.kill(row.pid, signal.SIGKILL)
+    expect(page.get_by_text("The playground's process does not answer.")).to_be_visible()
+    expect(page.get_by_text("Answering…")).to_have_count(0)
+    expect(page.locator(".ts-asked").first).to_contain_text("Tell me all of it")
+    page.get_by_label("Longest answer").fill("8")
+    ask(page, "Right question")
+
+
+def test_the_playground_fits_a_phone_in_the_dark(stage: Stage, open_page: Open) -> None:
     page = open_page(stage.url, width=390, dark=True)
     expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
+    ask(page, "Right question")
     assert fits(page, 390)
