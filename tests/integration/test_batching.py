@@ -24,6 +24,7 @@ from worker.engine.prompts import Prompts
 from worker.engine.row import Row
 from worker.engine.sampling import Sampling, likelihoods, pick
 from worker.engine.scheduler import Scheduler, decode
+from worker.engine.slab import ROOM, Slab
 
 NAMES = ("base", "one", "two")
 
@@ -96,6 +97,24 @@ def test_what_is_kept_stays_below_its_limit_and_the_longest_unused_goes() -> Non
     assert kept.longest("a", list(range(200, 225)))[1] == 20
     kept.put("a", list(range(200, 221)), read)
     assert kept.longest("a", list(range(300, 325)))[1] == 20, "the one that was gone on with made room itself"
+
+
+def test_a_slab_takes_room_for_as_many_rows_as_there_are_however_long_they_get() -> None:
+    slab = having_read(10)
+    for length in range(20, 100, 10):
+        slab.join(having_read(length))
+        slab.keep([1])
+    assert (slab.slots, slab.lengths) == (2, [90])
+    assert slab.columns < 2 * (90 + ROOM)
+
+
+def having_read(length: int) -> Slab:
+    """A slab with a row of so many tokens."""
+    slab, read = Slab(1), torch.ones(1, 1, length, 2)
+    slab.reserve(length)
+    slab.update(read, read, 0)
+    slab.wrote(length)
+    return slab
 
 
 def test_a_long_prompt_does_not_hold_up_who_answers_already_and_can_be_stopped(

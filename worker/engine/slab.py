@@ -100,7 +100,8 @@ class Slab(Cache):
         total = count + len(other.lengths)
         if longest > self.end or total > self.slots:
             used = max(self.get_seq_length(), longest)
-            self._move(max(total, 2 * self.slots), max(self.columns, used + ROOM), used)
+            slots = self.slots if total <= self.slots else max(total, 2 * self.slots)
+            self._move(slots, max(self.columns, used + ROOM), used)
         for mine, theirs in zip(self._filled(), other._filled(), strict=True):
             for row, length in enumerate(other.lengths):
                 here, there = slice(self.end - length, self.end), slice(other.end - length, other.end)
