@@ -14,7 +14,7 @@ SETTLE_MS = 2500  # the first tick has come, and what it brings is drawn
 
 def pages(studio: Studio) -> dict[str, str]:
     """Names of pictures and addresses."""
-    found = {name: f"/{name}" for name in ("runs", "datasets", "new", "playground", "run")}
+    found = {name: f"/{name}" for name in ("runs", "datasets", "new", "playground", "run", "keys")}
     found["home"] = "/"
     found |= {f"run-{run.state}": f"/run?id={run.id}" for run in studio.runs.values()}
     dataset = next(iter(studio.runs.values())).dataset_id

@@ -18,6 +18,7 @@ from studio.core.engine_socket import socket_path
 from studio.core.states import State
 from studio.core.stores.runs import Event, NewRun, Run
 from studio.core.stores.users import LOCAL_USER
+from tests.browser.axe import faults
 from tests.browser.conftest import ROOT, Studio
 from tests.browser.tiny_studio import KEEPER_COMMAND, add_orders, fits, tiny_studio
 from tests.integration.tiny import make_tiny_adapter
@@ -212,6 +213,7 @@ def test_stop_really_stops(stage: Stage, open_page: Open) -> None:
     page.get_by_role("textbox", name="Ask", exact=True).fill("The capital of France is")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_text("Answering…").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("A run is training on this machine: it takes longer.")).to_have_count(2)
     page.get_by_role("button", name="Stop").click()
     wait_until(lambda: is_idle(stage.engine), 10)
     expect(page.get_by_text("Answering…")).to_have_count(0)
@@ -292,8 +294,9 @@ def test_an_engine_that_dies_in_mid_answer_is_one_sentence_and_the_next_question
     ask(page, "Right question")
 
 
-def test_the_playground_fits_a_phone_in_the_dark(stage: Stage, open_page: Open) -> None:
+def test_answers_fit_a_phone_in_the_dark_and_axe_finds_nothing(stage: Stage, open_page: Open) -> None:
     page = open_page(stage.url, width=390, dark=True)
     expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
     ask(page, "Right question")
     assert fits(page, 390)
+    assert faults(page) == []
