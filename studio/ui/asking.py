@@ -56,6 +56,7 @@ class Asked:
     system: str
     options: ChatOptions
     only: int | None = None  # the pane whose answer goes on
+    beside: bool = False  # a run is at work on this machine
 
     @property
     def places(self) -> list[int]:
@@ -177,7 +178,7 @@ class Asking:
     def safely(self, asked: Asked) -> Iterator[list[Any]]:
         """Stream; where it can not be answered, all is as it was, the question in its box, and the note says why."""
         try:
-            yield from self.sung(asked)
+            yield from self.sung(replace(asked, beside=bool(self.services.runs.live())))
         except Exception as error:  # the door of a page: nothing may pass it unsaid
             talks, lines = shown(asked.seats, asked.chat)
             box = asked.question if asked.only is None else None
@@ -289,7 +290,7 @@ def drawn(asked: Asked, before: dict[int, Markup], voices: Voices | None) -> lis
     titles = asked.titles()
     for n in asked.places:
         pane = voices.panes[n] if voices and voices.awake else Pane(asked.begun.content if asked.begun else "")
-        lines[n] = speed_line(pane) if voices and voices.awake else speed(WAKING)
+        lines[n] = speed_line(pane, asked.beside) if voices and voices.awake else speed(WAKING)
         now = asked_line(asked.question) + told_line(drawn_answer(pane.text))
         talks[n] = str(talk(join([before[n], now]), titles[n]))
     return frame(

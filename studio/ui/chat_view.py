@@ -17,6 +17,7 @@ MOST_LETTERS = 90
 MOST_PANES = 3
 WAKING = "Waking the models up (about 10 s)…"
 NOT_ASKED = "Nothing asked yet"
+SLOWER = "A run is training on this machine: it takes longer."
 PANE_NAMES = ("First pane", "Second pane", "Third pane")
 
 
@@ -82,12 +83,12 @@ def choice_of(voice: Voice) -> tuple[str, str]:
     return f"{voice.title} ({what[0].lower()}{what[1:]})", voice.name
 
 
-def speed_line(pane: Pane) -> Markup:
-    """ "0.12 s to the first word, 48 tokens/s", and why it ended where that matters."""
+def speed_line(pane: Pane, beside: bool = False) -> Markup:
+    """ "0.12 s to the first word, 48 tokens/s", and why it ended where that matters; `beside` a run it is told, too."""
     if pane.error is not None:
         return speed("Broke off" if pane.text else "Nothing was said")
     if not pane.done:
-        return speed("Answering…")
+        return speed(f"Answering… {SLOWER}" if beside else "Answering…")
     return facts_line({"finish": pane.finish, **vars(pane.timings), "usage": pane.usage})
 
 
