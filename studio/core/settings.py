@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field
@@ -37,6 +38,9 @@ class Settings(BaseSettings):
     spare_trainer: bool = Field(True, description="Keep one trainer ready: a run begins seconds earlier, for 0.5 GB.")
     spare_floor_bytes: int = Field(2 * GIB, ge=0, description="No spare trainer is kept with less free memory.")
     engine_idle_seconds: int = Field(600, gt=0, description="The playground's process leaves after this long unused.")
+    engine_dtype: Literal["", "float32", "bfloat16", "float16"] = Field(
+        "", description="The playground's number format. Empty takes the fastest; float32 answers alike in any company."
+    )
     engine_url: str = Field(
         "", description="Another server that answers in the playground: OpenAI-shaped, LoRA loaded at run time (vLLM)."
     )

@@ -3,10 +3,12 @@
 The real use case, a running worker, a data folder of its own with the starter model, the demo's dataset and config.
 Before each run the worker is left alone until its spare trainer is ready and quiet; each run is stopped after its first
 step. `parts` says where the time went (medians): each ends with the event of that name. `--fresh` keeps no spare.
+`--chatting` lets so many people chat with the base model all the while; none of their answers may be lost.
 """
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
@@ -14,22 +16,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from studio.core.catalog import STARTER_REPO
 from studio.core.lineage import PARENT_VARIABLE
 from studio.core.machine import processor_name, real_cores
+from studio.core.models import look_up
 from studio.core.services import Services, open_services
 from studio.core.settings import Settings
 from studio.core.starter import fetch, starter_dir
 from studio.core.states import ENDED
 from studio.core.stores.users import LOCAL_USER
+from studio.core.use_cases.chat import open_engine
 from studio.core.use_cases.demo import CONFIG, demo_dataset
 from studio.core.use_cases.steer import stop_run
 from studio.core.use_cases.submit import Order, submit
+from tests.bench.crowd import Person
 from tests.waiting import wait_until
 
 FIRST_STEP = "First step begins"
@@ -37,11 +45,31 @@ PARTS = ("Started", "Examples prepared", "Base model loaded", "Training", FIRST_
 ROOT = Path(__file__).parents[2]
 
 
+@contextmanager
+def chatting(services: Services, people: int) -> Iterator[list[Person]]:
+    """So many people at the playground with the starter model."""
+    crowd: list[Person] = []
+    if people:
+        starter = look_up(STARTER_REPO, "main", services.settings).ref
+        client = open_engine(services, starter.repo, starter.revision)
+        crowd = [Person(number, client, math.inf, ["base"]) for number in range(people)]
+    for person in crowd:
+        person.start()
+    try:
+        yield crowd
+    finally:
+        for person in crowd:
+            person.until = 0.0
+        for person in crowd:
+            person.join(120)
+
+
 def measure(services: Services, worker: psutil.Process, count: int, spare: bool) -> dict[str, Any]:
     """Seconds of each run, and where they went."""
-    took, parts = [], []
+    took, parts, used = [], [], set[int]()
     for number in range(count):
-        wait_until(lambda: is_warm(worker, spare), 180, 0.1)
+        wait_until(partial(is_warm, worker, spare, used), 300, 0.1)
+        used |= {one.pid for one in worker.children(recursive=True)}
         times = one_run(services, str(number))
         took.append(times[FIRST_STEP])
         parts.append(dict(zip(PARTS, (end - begin for begin, end in pairs(times)), strict=True)))
@@ -80,12 +108,17 @@ def one_run(services: Services, name: str) -> dict[str, float]:
     return found
 
 
-def is_warm(worker: psutil.Process, spare: bool) -> bool:
-    """Whether nothing but the spare trainer is there, and neither it nor the worker did anything for a second."""
-    children = worker.children(recursive=True)
-    if len(children) != spare:
-        return False
-    return busy(worker, children) < 0.05
+def is_warm(worker: psutil.Process, spare: bool, used: set[int]) -> bool:
+    """Whether a fresh spare trainer is there, no other trainer, and nothing was done for a second.
+
+    The playground's process does not count; `used` are the trainers of earlier runs, which take their time to leave.
+    """
+    with suppress(psutil.Error):
+        found = {one: one.cmdline() for one in worker.children(recursive=True) if one.pid not in used}
+        trainers = [command for command in found.values() if not {"engine", "forecast"} & {*command}]
+        quiet = [one for one, command in found.items() if "engine" not in command]
+        return ["spare" in command for command in trainers] == [True] * spare and busy(worker, quiet) < 0.05
+    return False
 
 
 def busy(worker: psutil.Process, children: list[psutil.Process]) -> float:
@@ -103,6 +136,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--model", type=Path, help="the starter model's folder, where it was fetched before")
     parser.add_argument("--fresh", action="store_true", help="keep no spare trainer")
+    parser.add_argument("--chatting", type=int, default=0, metavar="PEOPLE")
     parser.add_argument("--json", action="store_true", help="one JSON object (it is always one)")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tunesmith-starting-") as folder:
@@ -119,7 +153,11 @@ def main() -> None:
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr,
         )  # fmt: skip
         try:
-            report = measure(services, psutil.Process(worker.pid), asked.runs, settings.spare_trainer)
+            wait_until(lambda: services.machines.newest() is not None, 60)
+            with chatting(services, asked.chatting) as crowd:
+                report = measure(services, psutil.Process(worker.pid), asked.runs, settings.spare_trainer)
+            told = [one for person in crowd for one in person.told]
+            report |= {"people": len(crowd), "answers": len(told), "lost": [one.error for one in told if one.error]}
         finally:
             worker.terminate()
             worker.wait(30)

@@ -51,7 +51,7 @@ def serve(base_folder: str, socket_path: str) -> NoReturn:
     settings, folder, path = Settings(), Path(base_folder), Path(socket_path)
     threads, device = use_threads(settings.threads), best_device().name
     device = "cpu" if run_needs(device, settings) else device
-    dtype = DTYPES[fastest_dtype(matmul_speeds(device))]
+    dtype = DTYPES[settings.engine_dtype or fastest_dtype(matmul_speeds(device))]
     loaded = LoadedModel(folder, dtype, device)
     kept = min(psutil.virtual_memory().total // KEPT_SHARE, 2**30)
     engine = Engine(folder.name, loaded, Prompts(folder), Batcher(loaded, threads, kept))
