@@ -82,6 +82,7 @@ class Choice:
 
     index: int
     message: dict[str, Any] = field(default_factory=lambda: {"role": "assistant", "content": ""})
+    calls: dict[int, dict[str, Any]] = field(default_factory=dict)
     logprobs: list[Any] = field(default_factory=list)
     has_logprobs: bool = False
     reason: str | None = None
@@ -89,7 +90,9 @@ class Choice:
     def take(self, piece: dict[str, Any]) -> None:
         """Add a piece: texts and lists are continued."""
         for name, value in piece["delta"].items():
-            if name != "role" and value:
+            if name == "tool_calls":
+                self.call(value or [])
+            elif name != "role" and value:
                 before = self.message.get(name)
                 self.message[name] = before + value if before else value
         if piece.get("logprobs"):
@@ -97,8 +100,20 @@ class Choice:
             self.logprobs += piece["logprobs"].get("content") or []
         self.reason = piece.get("finish_reason") or self.reason
 
+    def call(self, pieces: list[dict[str, Any]]) -> None:
+        """Add pieces of calls; another server tells the arguments of one bit by bit."""
+        for piece in pieces:
+            call = self.calls.setdefault(
+                piece["index"], {"type": "function", "function": {"name": "", "arguments": ""}}
+            )
+            call |= {name: value for name, value in piece.items() if name in ("id", "type") and value}
+            for name, value in piece.get("function", {}).items():
+                call["function"][name] = call["function"].get(name, "") + (value or "")
+
     def told(self) -> dict[str, Any]:
         """The choice as it stands in the answer."""
+        if self.calls:
+            self.message |= {"content": self.message["content"] or None, "tool_calls": [*self.calls.values()]}
         logprobs = {"content": self.logprobs, "refusal": None} if self.has_logprobs else None
         return {"index": self.index, "message": self.message, "logprobs": logprobs, "finish_reason": self.reason}
 

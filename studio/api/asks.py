@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from studio.core.conversations import calls_of
 from studio.core.errors import Refused
+from studio.core.formats import Unusable
 from studio.core.openai_body import plain_body
 
 MOST_CHOICES = 8
@@ -83,9 +85,14 @@ class ChatAsk(BaseModel):
             told["seed"] = self.seed
         if self.logprobs:
             told |= {"logprobs": True, "top_logprobs": self.top_logprobs}
-        if self.tools and self.tool_choice != "none":
+        if self.may_call:
             told["tools"] = self.tools
         return told
+
+    @property
+    def may_call(self) -> bool:
+        """Whether the answer may call tools."""
+        return bool(self.tools) and self.tool_choice != "none"
 
 
 def plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +100,11 @@ def plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
     role = ROLES.get(str(message.get("role")))
     if role is None:
         raise ValueError(f"a role is one of {', '.join(ROLES)}")
-    return {**message, "role": role, "content": plain_content(message.get("content"))}
+    plain = {**message, "role": role, "content": plain_content(message.get("content"))}
+    try:
+        return plain | ({"tool_calls": calls_of(plain["tool_calls"])} if plain.get("tool_calls") else {})
+    except Unusable as error:
+        raise ValueError(f"a message {error.words}") from error
 
 
 def plain_content(content: Any) -> str:

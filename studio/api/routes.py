@@ -17,6 +17,7 @@ from studio.api.answers import Telling, model_object
 from studio.api.asks import ChatAsk, read_ask
 from studio.api.door import Door, Visitor
 from studio.api.errors import ApiError, answer_of
+from studio.api.tool_calls import with_calls
 from studio.core.errors import StudioError
 from studio.core.services import Services
 from studio.core.use_cases.named_models import find_model, models_of
@@ -104,6 +105,8 @@ class Desk:
             engine = await self._opener.open(visitor.owner, model)
             answer = await relay.ask(engine, asked.for_engine(model.asked_as), stack)
             events = await stack.enter_async_context(aclosing(relay.events(answer, asked.n)))
+            if asked.may_call:
+                events = await stack.enter_async_context(aclosing(with_calls(events)))
             telling = Telling(model.name, asked.n)
             if not asked.stream:
                 return JSONResponse(await telling.whole(events), headers={"cache-control": "no-store"})
