@@ -187,8 +187,9 @@ def test_who_leaves_a_stream_ends_only_their_own(studio: ApiStudio, client: Open
 
 
 def test_who_leaves_a_whole_answer_ends_it(studio: ApiStudio, client: OpenAI) -> None:
+    endless: Any = {"model": STARTER_REPO, "messages": CHAT, "temperature": 0, "max_tokens": 50_000, "n": 2}
     with pytest.raises(openai.APITimeoutError):
-        client.chat.completions.create(model=STARTER_REPO, messages=CHAT, max_tokens=50_000, n=2, timeout=1)
+        client.chat.completions.create(**endless, timeout=1)
     wait_until(lambda: studio.requests() == 0, 5)
 
 
