@@ -1,13 +1,13 @@
 """What a client may ask of `/v1/chat/completions`, checked, and the question that the engine gets for it."""
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from studio.core.conversations import calls_of
 from studio.core.errors import Refused
-from studio.core.formats import Unusable
 from studio.core.openai_body import plain_body
 
 MOST_CHOICES = 8
@@ -101,10 +101,24 @@ def plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
     if role is None:
         raise ValueError(f"a role is one of {', '.join(ROLES)}")
     plain = {**message, "role": role, "content": plain_content(message.get("content"))}
-    try:
-        return plain | ({"tool_calls": calls_of(plain["tool_calls"])} if plain.get("tool_calls") else {})
-    except Unusable as error:
-        raise ValueError(f"a message {error.words}") from error
+    calls = plain.get("tool_calls")
+    return plain | ({"tool_calls": [plain_call(call) for call in calls]} if isinstance(calls, list) else {})
+
+
+def plain_call(call: Any) -> dict[str, Any]:
+    """A call of a tool, its arguments as the object that chat templates print. Raises ValueError where it is none."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise ValueError("a tool call has a function with a name")
+    return {**call, "function": {**function, "arguments": arguments_of(function.get("arguments"))}}
+
+
+def arguments_of(given: Any) -> Any:
+    """Arguments as an object, where they are one or its JSON; none are an empty one. Else as they came."""
+    if isinstance(given, str):
+        with suppress(ValueError, RecursionError):
+            return found if isinstance(found := json.loads(given), dict) else given
+    return {} if given is None else given
 
 
 def plain_content(content: Any) -> str:

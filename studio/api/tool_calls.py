@@ -8,25 +8,25 @@ import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from studio.api.asks import arguments_of
 from studio.api.relay import Event
-from studio.core.conversations import calls_of
-from studio.core.formats import Unusable
 
 OPENS, CLOSES = "<tool_call>", "</tool_call>"
 Delta = dict[str, Any]
 
 
 async def with_calls(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
-    """The events, each call in them as a `tool_calls` of its own, and an answer that ends after one with its reason."""
+    """The events, each call in them as a `tool_calls` of its own, and an answer that ends after one with its reason.
+
+    A piece that holds text and a call becomes several events: clients look at the first choice of each.
+    """
     readings: dict[int, Reading] = {}
     async for event in events:
         if not event.get("choices"):
             yield event
-            continue
-        found = []
-        for choice in event["choices"]:
-            found += readings.setdefault(choice["index"], Reading()).choices(choice)
-        yield {**event, "choices": found}
+        for choice in event.get("choices") or ():
+            for piece in readings.setdefault(choice["index"], Reading()).choices(choice):
+                yield {**event, "choices": [piece]}
 
 
 class Reading:
@@ -34,7 +34,7 @@ class Reading:
 
     def __init__(self) -> None:
         """Nothing of it was read yet."""
-        self._held, self._count = "", 0
+        self._held, self._count, self._is_after_call = "", 0, False
 
     def choices(self, choice: dict[str, Any]) -> list[dict[str, Any]]:
         """A piece of the choice as one or several; the first keeps its chances, the last its reason to end."""
@@ -47,7 +47,7 @@ class Reading:
         return told
 
     def take(self, text: str, over: bool) -> list[Delta]:
-        """What is now certain to be text, or a whole call."""
+        """What is now certain to be text, or a whole call. Blanks around calls are no text."""
         self._held += text
         found: list[Delta] = []
         while (at := self._held.find(OPENS)) >= 0:
@@ -56,35 +56,34 @@ class Reading:
                 break
             after = end + len(CLOSES) if end >= 0 else len(self._held)
             call = self._call(self._held[at + len(OPENS) : end]) if end >= 0 else None
-            found += _text(self._held[:at].rstrip() if call else self._held[:after])
+            found += self._text(self._held[:at].rstrip() if call else self._held[:after])
             found += [{"tool_calls": [call]}] if call else []
-            self._held = self._held[after:].lstrip() if call else self._held[after:]
-        certain = len(self._held) if over else at if at >= 0 else len(self._held) - _begun(self._held)
-        found += _text(self._held[:certain])
-        self._held = self._held[certain:]
-        return found
+            self._held, self._is_after_call = self._held[after:], self._is_after_call or call is not None
+        certain = self._held[:at].rstrip() if at >= 0 else self._held if over else _certain(self._held)
+        self._held = self._held[len(certain) :]
+        return found + self._text(certain)
+
+    def _text(self, text: str) -> list[Delta]:
+        if self._is_after_call:
+            text = text.lstrip()
+        self._is_after_call = self._is_after_call and not text
+        return [{"content": text}] if text else []
 
     def _call(self, text: str) -> dict[str, Any] | None:
         """A call in OpenAI's shape, its arguments as JSON; None where it is none."""
         try:
-            (call,) = calls_of(json.loads(text))
-            arguments = json.dumps(call["function"]["arguments"], ensure_ascii=False)
-        except (Unusable, ValueError, TypeError, RecursionError):
+            call = json.loads(text)
+            name, arguments = call["name"], arguments_of(call.get("arguments", call.get("parameters")))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+        if not isinstance(name, str) or not isinstance(arguments, dict):
             return None
         self._count += 1
-        function = {"name": call["function"]["name"], "arguments": arguments}
-        return {
-            "index": self._count - 1,
-            "id": f"call_{uuid.uuid4().hex[:24]}",
-            "type": "function",
-            "function": function,
-        }
+        mark = {"index": self._count - 1, "id": f"call_{uuid.uuid4().hex[:24]}", "type": "function"}
+        return mark | {"function": {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}}
 
 
-def _text(text: str) -> list[Delta]:
-    return [{"content": text}] if text else []
-
-
-def _begun(text: str) -> int:
-    """How many of the last characters may be the beginning of a call."""
-    return next((size for size in range(min(len(OPENS) - 1, len(text)), 0, -1) if text.endswith(OPENS[:size])), 0)
+def _certain(text: str) -> str:
+    """What surely stands before no call: the last characters, with the blanks before them, may be its beginning."""
+    begun = next((size for size in range(min(len(OPENS) - 1, len(text)), 0, -1) if text.endswith(OPENS[:size])), 0)
+    return text[: len(text) - begun].rstrip()

@@ -177,12 +177,12 @@ def _message(raw: Mapping[str, Any]) -> dict[str, Any]:
     if role is None:
         raise Unusable("role", f"has the unknown role {said[:40]!r}" if said else "has a message without a role")
     if role == "call":
-        return {"role": "assistant", "content": "", "tool_calls": calls_of(opened(content))}
+        return {"role": "assistant", "content": "", "tool_calls": _calls(opened(content))}
     message: dict[str, Any] = {"role": role, "content": _content(content)}
     message.update({key: raw[key] for key in _CARRIED if isinstance(raw.get(key), str)})
     calls = raw.get("tool_calls") or raw.get("function_call")
     if calls:
-        message["tool_calls"] = calls_of(calls)
+        message["tool_calls"] = _calls(calls)
     elif role == "assistant" and not message["content"].strip():
         raise Unusable("empty turn", "has an empty turn of the assistant")
     return _weighed(message, raw.get("weight"))
@@ -212,7 +212,7 @@ def _is_empty_answer(message: Mapping[str, Any]) -> bool:
     return role == "assistant" and not called and not str(message.get("content", message.get("value")) or "").strip()
 
 
-def calls_of(value: Any) -> list[dict[str, Any]]:
+def _calls(value: Any) -> list[dict[str, Any]]:
     """Tool calls with their arguments as an object, which is what chat templates print."""
     calls = []
     for call in value if isinstance(value, list) else [value]:

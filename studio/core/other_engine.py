@@ -5,6 +5,7 @@ the data directory.
 """
 
 import hashlib
+import json
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -97,6 +98,7 @@ class OtherEngine(EngineClient):
             raise Refused("The server that answers here has no beam search.", "Set num_beams to 1.", field="num_beams")
         told = {name: value for name, value in body.items() if name not in OURS}
         told["model"] = self._name(str(body["model"]))
+        told["messages"] = [_with_json(message) for message in body["messages"]]
         if not told.get("logprobs"):
             told.pop("top_logprobs", None)
         if body.get("stream"):
@@ -123,3 +125,14 @@ class OtherEngine(EngineClient):
             checked_answer(text)
             mark = hashlib.sha256(struct.pack(f"<{len(ids)}i", *ids)).hexdigest()
             return {"text": str(text.json()["prompt"]), "tokens": len(ids), "prompt_hash": mark}
+
+
+def _with_json(message: Message) -> dict[str, Any]:
+    """A message whose calls of tools have their arguments as JSON, as such servers take them; ours takes objects."""
+    calls = [
+        {**call, "function": {**call["function"], "arguments": json.dumps(call["function"]["arguments"])}}
+        if isinstance(call["function"].get("arguments"), dict)
+        else call
+        for call in message.get("tool_calls") or ()
+    ]
+    return {**message, "tool_calls": calls} if calls else dict(message)

@@ -12,6 +12,7 @@ from studio.api.asks import read_ask
 from studio.api.relay import Event
 from studio.api.tool_calls import with_calls
 from studio.core.errors import Refused
+from studio.core.other_engine import OtherEngine
 
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Köln <1>", "days": 2}}\n</tool_call>'
 USAGE = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
@@ -51,8 +52,23 @@ def test_calls_are_found_however_the_text_is_cut(size: int) -> None:
     assert len({call["id"] for call in choice["message"]["tool_calls"]}) == 2
 
 
-def test_an_answer_that_is_nothing_but_a_call_has_no_content() -> None:
-    assert answer([CALL])["message"]["content"] is None
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_an_answer_that_is_nothing_but_calls_has_no_content(size: int) -> None:
+    text = f"\n{CALL}\n{CALL} \n"
+    assert answer([text[at : at + size] for at in range(0, len(text), size)])["message"]["content"] is None
+
+
+def test_blanks_of_plain_text_stay_and_each_event_has_one_choice() -> None:
+    async def told() -> list[Any]:
+        events = with_calls(engine(["  Hi \n", "\nyou ", f"{CALL}bye \n"], "stop"))
+        return [json.loads(one[6:]) async for one in Telling("m", 1).pieces(events, True) if one.startswith("data: {")]
+
+    found = asyncio.run(told())
+    deltas = [one["choices"][0]["delta"] for one in found if one["choices"]]
+    assert all(len(one["choices"]) <= 1 for one in found) and found[-1]["usage"] == USAGE
+    assert "".join(delta.get("content", "") for delta in deltas) == "  Hi \n\nyoubye \n"
+    assert sum("tool_calls" in delta for delta in deltas) == 1
+    assert [one["choices"][0]["finish_reason"] for one in found if one["choices"]][-1] == "tool_calls"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +79,8 @@ def test_an_answer_that_is_nothing_but_a_call_has_no_content() -> None:
         '<tool_call>{"arguments": {}}</tool_call>',
         '<tool_call>{"name": "cut", "arguments": {',
         "<tool_call></tool_call>",
+        '<tool_call>{"name": "f", "arguments": "{broken"}</tool_call> ',
+        '<tool_call>{"name": "f", "arguments": [1]}</tool_call>',
     ],
 )
 @pytest.mark.parametrize("size", [1, 1000])
@@ -70,6 +88,11 @@ def test_what_only_looks_like_a_call_stays_text(text: str, size: int) -> None:
     choice = answer([text[at : at + size] for at in range(0, len(text), size)])
     assert choice["message"] == {"role": "assistant", "content": text}
     assert choice["finish_reason"] == "stop"
+
+
+def test_a_call_without_arguments_has_none() -> None:
+    texts = ('{"name": "now"}', '{"name": "now", "arguments": null}', '{"name": "now", "parameters": "{}"}')
+    assert [called(answer([f"<tool_call>{text}</tool_call>"])) for text in texts] == [[("now", {})]] * 3
 
 
 def test_an_answer_cut_after_a_call_says_so() -> None:
@@ -98,5 +121,7 @@ def test_a_call_that_a_client_sends_back_is_read_as_the_examples_are() -> None:
     told = read_ask(json.dumps({"model": "m", "messages": asked}).encode()).for_engine("base")["messages"]
     assert told[0]["tool_calls"][0]["function"]["arguments"] == {"city": "Köln"}
     assert told[0]["content"] == "" and told[1]["role"] == "tool"
-    with pytest.raises(Refused, match="tool call without a name"):
+    sent = OtherEngine("http://127.0.0.1:9").told({"model": "m", "messages": told})["messages"]
+    assert json.loads(sent[0]["tool_calls"][0]["function"]["arguments"]) == {"city": "Köln"}
+    with pytest.raises(Refused, match="a tool call has a function with a name"):
         read_ask(json.dumps({"model": "m", "messages": [{**asked[0], "tool_calls": [{"id": "x"}]}]}).encode())
