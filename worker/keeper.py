@@ -12,16 +12,17 @@ from studio.core.engine_socket import socket_path
 from studio.core.errors import StudioError, Unavailable
 from studio.core.models import ready_folder
 from studio.core.settings import Settings
-from studio.core.stores.machines import EngineRow, MachineStore
+from studio.core.stores.machines import FINISH_SECONDS, LOAD_SECONDS, EngineRow, MachineStore
 from worker.supervise import child_environment
 from worker.watch import end_session
 
 log = logging.getLogger("tunesmith.engine")
 LOOK_SECONDS = 2.0
-LOAD_SECONDS = 300
 TERM_SECONDS = 3
-FINISH_SECONDS = 60.0
-"""So long those who are being answered by one base model may hold up who asks for another."""
+PATIENCE_SECONDS = 10.0
+"""A busy machine may let the engine's answer to "how are you" wait so long."""
+NOTHING = {"ready_repo": None, "ready_revision": None, "socket": None, "pid": None}
+DIED = {"problem": "The playground's process has ended.", "remedy": "Ask again; it starts anew."}
 
 
 class EngineKeeper(threading.Thread):
@@ -51,7 +52,7 @@ class EngineKeeper(threading.Thread):
 
     def run(self) -> None:
         """Until `stop`."""
-        self._say(ready_repo=None, ready_revision=None, socket=None, pid=None)
+        self._say(**NOTHING)
         while not self._leaving.is_set():
             try:
                 self._look()
@@ -63,10 +64,13 @@ class EngineKeeper(threading.Thread):
 
     def _look(self) -> None:
         """Compare the row with what is there."""
-        if self._process is not None and self._process.poll() is not None:
+        died = self._process is not None and self._process.poll() is not None
+        if died:
             self._process = None
-            self._say(ready_repo=None, ready_revision=None, socket=None, pid=None)
+            self._say(**NOTHING)
         row = self._machines.engine(self._host)
+        if died and row is not None and row.wanted_at <= self._served:
+            self._say(**DIED)  # else it would seem to come still
         if row is None or row.wanted_at <= self._served or (self._process is not None and row.is_ready):
             return
         if time.time() - row.wanted_at < FINISH_SECONDS and self._is_answering():
@@ -80,12 +84,15 @@ class EngineKeeper(threading.Thread):
 
     def _is_answering(self) -> bool:
         """Whether somebody is in the middle of an answer."""
-        told = EngineClient(socket_path(self._settings)).health() if self._process is not None else None
-        return bool(told and told["busy"])
+        if self._process is None:
+            return False
+        told = EngineClient(socket_path(self._settings)).health(PATIENCE_SECONDS)
+        return told is None or bool(told["busy"])
 
     def _start(self, row: EngineRow) -> None:
         """Begin anew with the wanted base model, and say so once it answers."""
         self._end()
+        self._say(**NOTHING)
         folder = ready_folder(row.wanted_repo, row.wanted_revision, self._settings, lambda _share, _words: None).folder
         path = socket_path(self._settings)
         log_path = self._settings.data_dir / "engine.log"

@@ -178,7 +178,8 @@ class Asking:
     def safely(self, asked: Asked) -> Iterator[list[Any]]:
         """Stream; where it can not be answered, all is as it was, the question in its box, and the note says why."""
         try:
-            yield from self.sung(replace(asked, beside=bool(self.services.runs.live())))
+            ours = not self.services.settings.engine_url  # else another machine answers
+            yield from self.sung(replace(asked, beside=ours and bool(self.services.runs.live())))
         except Exception as error:  # the door of a page: nothing may pass it unsaid
             talks, lines = shown(asked.seats, asked.chat)
             box = asked.question if asked.only is None else None

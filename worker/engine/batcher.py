@@ -74,13 +74,9 @@ class Batcher(threading.Thread):
         self._items.put(job)
         return job.future
 
-    def close(self, farewell: StudioError | None = None) -> None:
-        """End all answers within one token, with these words where there are some; then the thread."""
+    def close(self, farewell: StudioError) -> None:
+        """End all answers within one token, with these words; then the thread."""
         self._closed, self._farewell = True, farewell
-        if farewell is None:
-            with self._lock:
-                for row in self._rows:
-                    row.stopped.set()
         self._items.put(None)
 
     def run(self) -> None:

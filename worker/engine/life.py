@@ -30,6 +30,7 @@ KEPT_SHARE = 16
 """So much of the memory, a sixteenth, is for what finished answers have read, but no more than a gibibyte."""
 FREE_SHARE = 0.6
 """A run and the playground share an accelerator of whose memory this much is free when the run takes it."""
+ENDED = Unavailable("The playground's process was ended in the middle of the answer.", "Ask again.")
 ROOM_MADE = Unavailable("A run has taken the accelerator, and both do not fit.", "Ask again: the processor answers.")
 
 
@@ -101,4 +102,4 @@ async def _leave_when_due(engine: Engine, server: uvicorn.Server, settings: Sett
         if time.monotonic() - engine.used > settings.engine_idle_seconds:
             server.should_exit = True
         await asyncio.sleep(0.1)
-    engine.batcher.close(farewell)
+    engine.batcher.close(farewell or ENDED)

@@ -12,8 +12,10 @@ from studio.core.stores.users import LOCAL_USER
 from studio.core.tables import engines, machines
 
 SEEN_SECONDS = 12
-COMING_SECONDS = 90.0
-"""Others wait so long for a base model that was asked for before theirs: for the answers that it waits for, and it."""
+FINISH_SECONDS = 60.0
+"""So long those who are being answered by one base model may hold up who asks for another."""
+LOAD_SECONDS = 300.0
+"""A base model that is not there by then never will be."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ class EngineRow:
 
     @property
     def comes(self) -> bool:
-        """Whether the wanted base model is on its way: asked for a moment ago, not there yet, not refused."""
-        return not self.is_ready and not self.problem and time.time() - self.wanted_at < COMING_SECONDS
+        """Whether the wanted base model is on its way: asked for, not there yet, and nothing went wrong."""
+        most = FINISH_SECONDS + LOAD_SECONDS
+        return not self.is_ready and not self.problem and time.time() - self.wanted_at < most
 
 
 class MachineStore:

@@ -56,7 +56,7 @@ def open_engine(services: Services, repo: str, revision: str, patience: float = 
     if client is not None and client.ready():
         if row and not row.problem and (row.wanted_repo, row.wanted_revision) == (repo, revision):
             return client
-    else:
+    elif row is None or not row.comes:  # who asks for what comes already must not put it off
         services.machines.want_engine(machine.host, repo, revision)
         services.bell.ring_engine()
     return _wait(services, machine.host, (repo, revision), time.monotonic() + patience)
