@@ -192,7 +192,7 @@ def has_requests(client: EngineClient, at_least: int = 0, at_most: int = 1000) -
 
 
 def judged(told: Sequence[Told], model: Path) -> dict[str, int]:
-    """How many answers were lost, or of another's chat."""
+    """How many answers were lost, or say that they read the ids of another chat than their own."""
     prompts = Prompts(model)
     whole = [one for one in told if one.finish != "left"]
     return {
@@ -214,7 +214,7 @@ def memory(seen: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Bytes of the second quarter and of the last, at most, without what is kept of chats."""
     quarter = len(seen) // 4
     used = [one["memory"] - one["kept"] for one in seen]
-    early, late = max(used[quarter : 2 * quarter]), max(used[3 * quarter :])
+    early, late = max(used[quarter : 2 * quarter], default=1), max(used[3 * quarter :], default=1)
     return {"early": early, "late": late, "ratio": round(late / early, 3), "kept": max(one["kept"] for one in seen)}
 
 

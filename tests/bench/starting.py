@@ -69,7 +69,7 @@ def measure(services: Services, worker: psutil.Process, count: int, spare: bool)
     took, parts, used = [], [], set[int]()
     for number in range(count):
         wait_until(partial(is_warm, worker, spare, used), 300, 0.1)
-        used |= {one.pid for one in worker.children(recursive=True)}
+        used |= {one.pid for one in worker.children(recursive=True) if {"spare", "trainer"} & {*one.cmdline()}}
         times = one_run(services, str(number))
         took.append(times[FIRST_STEP])
         parts.append(dict(zip(PARTS, (end - begin for begin, end in pairs(times)), strict=True)))

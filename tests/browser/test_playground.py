@@ -270,8 +270,8 @@ def test_the_keyboard_alone_suffices(stage: Stage, open_page: Open) -> None:
     press(page, "Both alike")
     expect(page.get_by_text("Kept: both alike.")).to_be_visible()
     press(page, "Ask again")
-    expect(page.get_by_text("Answering…").first).to_be_visible()
     press(page, "Stop")
+    wait_until(lambda: is_idle(stage.engine), 10)
     expect(page.get_by_text("Answering…")).to_have_count(0)
 
 

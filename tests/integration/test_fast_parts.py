@@ -86,6 +86,22 @@ def test_the_loss_in_chunks_is_cross_entropy_with_the_gradient_of_a_head_that_is
     )
 
 
+def test_the_loss_in_bfloat16_is_that_of_float32_but_for_its_rounding() -> None:
+    torch.manual_seed(3)
+    hidden = torch.randn(40, 64).bfloat16().requires_grad_()
+    head, targets = torch.randn(500, 64).bfloat16(), torch.randint(0, 500, (40,))
+    loss, correct = HeadLoss.apply(hidden, head, targets, 16)
+    loss.backward()
+    whole = hidden.detach().float().requires_grad_()
+    logits = whole @ head.float().T
+    wanted = functional.cross_entropy(logits, targets, reduction="sum")
+    wanted.backward()
+    assert loss.item() == pytest.approx(wanted.item(), rel=2e-3)
+    assert int(correct) == int((logits.argmax(-1) == targets).sum())
+    assert whole.grad is not None and hidden.grad is not None
+    assert (hidden.grad.float() - whole.grad).norm() < 0.02 * whole.grad.norm()
+
+
 class Block(nn.Module):
     """Layers that read one input."""
 
