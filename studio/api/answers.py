@@ -107,7 +107,7 @@ class Choice:
                 piece["index"], {"type": "function", "function": {"name": "", "arguments": ""}}
             )
             call |= {name: value for name, value in piece.items() if name in ("id", "type") and value}
-            for name, value in piece.get("function", {}).items():
+            for name, value in (piece.get("function") or {}).items():
                 call["function"][name] = call["function"].get(name, "") + (value or "")
 
     def told(self) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """What a client may ask of `/v1/chat/completions`, checked, and the question that the engine gets for it."""
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from studio.core.calls import arguments_of
 from studio.core.errors import Refused
 from studio.core.openai_body import plain_body
 
@@ -102,7 +101,9 @@ def plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"a role is one of {', '.join(ROLES)}")
     plain = {**message, "role": role, "content": plain_content(message.get("content"))}
     calls = plain.get("tool_calls")
-    return plain | ({"tool_calls": [plain_call(call) for call in calls]} if isinstance(calls, list) else {})
+    if not isinstance(calls, list | None):
+        raise ValueError("the tool_calls of a message are a list")
+    return plain | ({"tool_calls": [plain_call(call) for call in calls]} if calls else {})
 
 
 def plain_call(call: Any) -> dict[str, Any]:
@@ -111,14 +112,6 @@ def plain_call(call: Any) -> dict[str, Any]:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise ValueError("a tool call has a function with a name")
     return {**call, "function": {**function, "arguments": arguments_of(function.get("arguments"))}}
-
-
-def arguments_of(given: Any) -> Any:
-    """Arguments as an object, where they are one or its JSON; none are an empty one. Else as they came."""
-    if isinstance(given, str):
-        with suppress(ValueError, RecursionError):
-            return found if isinstance(found := json.loads(given), dict) else given
-    return {} if given is None else given
 
 
 def plain_content(content: Any) -> str:

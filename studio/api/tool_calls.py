@@ -1,17 +1,13 @@
-"""Calls of tools in the text of an answer, as OpenAI's clients read them.
-
-Models write a call as <tool_call>{"name": ..., "arguments": {...}}</tool_call>. What only looks like one stays text.
-"""
+"""Calls of tools in the text of an answer, as OpenAI's clients read them. What only looks like one stays text."""
 
 import json
 import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from studio.api.asks import arguments_of
 from studio.api.relay import Event
+from studio.core.calls import CLOSES, OPENS, begun, call_in
 
-OPENS, CLOSES = "<tool_call>", "</tool_call>"
 Delta = dict[str, Any]
 
 
@@ -71,19 +67,14 @@ class Reading:
 
     def _call(self, text: str) -> dict[str, Any] | None:
         """A call in OpenAI's shape, its arguments as JSON; None where it is none."""
-        try:
-            call = json.loads(text)
-            name, arguments = call["name"], arguments_of(call.get("arguments", call.get("parameters")))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return None
-        if not isinstance(name, str) or not isinstance(arguments, dict):
+        call = call_in(text)
+        if call is None:
             return None
         self._count += 1
         mark = {"index": self._count - 1, "id": f"call_{uuid.uuid4().hex[:24]}", "type": "function"}
-        return mark | {"function": {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}}
+        return mark | {"function": {"name": call[0], "arguments": json.dumps(call[1], ensure_ascii=False)}}
 
 
 def _certain(text: str) -> str:
     """What surely stands before no call: the last characters, with the blanks before them, may be its beginning."""
-    begun = next((size for size in range(min(len(OPENS) - 1, len(text)), 0, -1) if text.endswith(OPENS[:size])), 0)
-    return text[: len(text) - begun].rstrip()
+    return text[: len(text) - begun(text, OPENS)].rstrip()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from studio.core.calls import call_in
 from studio.core.stores.chats import Said, Turn
 from studio.ui.markup import NOTHING, Markup, Text, join
 
@@ -78,18 +79,15 @@ def tool_card(piece: Piece) -> Markup:
 
 def call_of(text: str) -> tuple[Text, Markup]:
     """The title and the arguments of a call as models write it: {"name": ..., "arguments": {...}}."""
-    try:
-        call = json.loads(text)
-        name, arguments = str(call["name"]), call.get("arguments", call.get("parameters", {}))
-        given = json.loads(arguments) if isinstance(arguments, str) else arguments
-        pairs = list(given.items())
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    call = call_in(text)
+    if call is None:
         return "Calls a tool", pretty(text)
+    name, arguments = call
     rows = join(
         Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(
             key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         )
-        for key, value in pairs
+        for key, value in arguments.items()
     )
     title = Markup("Calls <code>{}</code>").format(name)
     return title, Markup("<dl>{}</dl>").format(rows) if rows else NOTHING

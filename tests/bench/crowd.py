@@ -114,13 +114,13 @@ class Person(threading.Thread):
 def watched(client: EngineClient) -> Iterator[list[dict[str, Any]]]:
     """What the engine says of itself, every two seconds."""
     seen: list[dict[str, Any]] = []
-    over, began = threading.Event(), time.monotonic()
+    over = threading.Event()
 
     def watch() -> None:
         while not over.wait(2.0):
             told = client.health(10.0)
             if told:
-                seen.append({"at": time.monotonic() - began, **told})
+                seen.append(told)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

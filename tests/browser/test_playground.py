@@ -206,13 +206,19 @@ def test_a_checkpoint_of_a_run_that_goes_sits_in_a_third_pane(stage: Stage, open
     expect(page.get_by_role("button", name="All alike")).to_be_visible()
 
 
-def test_stop_really_stops(stage: Stage, open_page: Open) -> None:
+def in_mid_answer(stage: Stage, open_page: Open, question: str) -> Page:
+    """The page while both answers, which are long, are being made."""
     page = open_page(stage.url)
     expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
-    choose(page, "How they answer", Longest_answer="2000")
-    page.get_by_role("textbox", name="Ask", exact=True).fill("The capital of France is")
+    choose(page, "How they answer", Longest_answer="4000")
+    page.get_by_role("textbox", name="Ask", exact=True).fill(question)
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_text("Answering…").first).to_be_visible(timeout=60_000)
+    return page
+
+
+def test_stop_really_stops(stage: Stage, open_page: Open) -> None:
+    page = in_mid_answer(stage, open_page, "The capital of France is")
     expect(page.get_by_text("A run is training on this machine: it takes longer.")).to_have_count(2)
     page.get_by_role("button", name="Stop").click()
     wait_until(lambda: is_idle(stage.engine), 10)
@@ -278,12 +284,7 @@ def test_the_keyboard_alone_suffices(stage: Stage, open_page: Open) -> None:
 def test_an_engine_that_dies_in_mid_answer_is_one_sentence_and_the_next_question_works(
     stage: Stage, open_page: Open
 ) -> None:
-    page = open_page(stage.url)
-    expect(page.get_by_text("Tuned, 12 steps")).to_be_visible()
-    choose(page, "How they answer", Longest_answer="4000")
-    page.get_by_role("textbox", name="Ask", exact=True).fill("Tell me all of it")
-    page.get_by_role("button", name="Send", exact=True).click()
-    expect(page.get_by_text("Answering…").first).to_be_visible(timeout=60_000)
+    page = in_mid_answer(stage, open_page, "Tell me all of it")
     row = stage.studio.services.machines.engine("seeded")
     assert row is not None and row.pid is not None
     os.kill(row.pid, signal.SIGKILL)

@@ -125,3 +125,5 @@ def test_a_call_that_a_client_sends_back_is_read_as_the_examples_are() -> None:
     assert json.loads(sent[0]["tool_calls"][0]["function"]["arguments"]) == {"city": "Köln"}
     with pytest.raises(Refused, match="a tool call has a function with a name"):
         read_ask(json.dumps({"model": "m", "messages": [{**asked[0], "tool_calls": [{"id": "x"}]}]}).encode())
+    with pytest.raises(Refused, match="tool_calls of a message are a list"):
+        read_ask(json.dumps({"model": "m", "messages": [{**asked[0], "tool_calls": call}]}).encode())

@@ -47,7 +47,6 @@ class Batcher(threading.Thread):
         self._jobs: list[Job] = []
         self._rows: set[Row] = set()
         self._lock = threading.Lock()
-        self._closed = False
         self._farewell: StudioError | None = None
 
     @property
@@ -76,23 +75,22 @@ class Batcher(threading.Thread):
 
     def close(self, farewell: StudioError) -> None:
         """End all answers within one token, with these words; then the thread."""
-        self._closed, self._farewell = True, farewell
+        self._farewell = farewell
         self._items.put(None)
 
     def run(self) -> None:
         """Take work until closed."""
         torch.set_num_threads(self._threads)  # the count is kept for each thread
         went_on = False
-        while not self._closed:
+        while self._farewell is None:
             idle = not (self._jobs or self.scheduler.waiting or self.scheduler.active)
             self._take(None if idle else 0 if went_on else STALLED_S)
             self._take_arrived()
             self._change()
             went_on = self.scheduler.turn(admit=not self._jobs)
-        if self._farewell is not None:
-            with self._lock:
-                for row in self._rows:
-                    row.fail(self._farewell)
+        with self._lock:
+            for row in self._rows:
+                row.fail(self._farewell)
 
     def _take(self, patience: float | None) -> None:
         """One item, for which it waits so long; None is for ever."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from studio.core.calls import begun
+
 BROKEN = "\ufffd"
 
 
@@ -51,11 +53,6 @@ class TextStream:
         if found:
             self.stopped, self._held = True, ""
             return text[: min(found)]
-        hold = max((_overlap(text, stop) for stop in self._stops), default=0)
+        hold = max((begun(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - hold :]
         return text[: len(text) - hold]
-
-
-def _overlap(text: str, stop: str) -> int:
-    """How many of the last characters of `text` may be the beginning of `stop`."""
-    return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)

@@ -23,7 +23,6 @@ STATES = {"adamw_torch": 8.0, "adamw_8bit": 2.1, "adafactor": 4.1, "sgd": 4.0}
 PROCESS = 90_000_000
 BLOCK = 3_000_000
 HOLES = 0.07
-FULL_HOLES = 0.07  # of the optimizer's tensors, where they are large and come in the middle of the first step
 AGAIN = 2  # of what a block takes and gives back, in place of BLOCK, where blocks keep nothing and are run again
 # Where micro-batches are of many widths the processor's library keeps kernels for each, and blocks of many sizes leave
 # more holes: measured over 60 steps of ragged examples with the starter model.
@@ -95,9 +94,10 @@ def memory(config: RunConfig, dtype: str, counted: Counted, blocks: int, load: L
     highest = max(moments, key=lambda moment: moment.total)
     if not processor:
         return highest
-    more = PROCESS + HOLES * (highest.gradients + highest.working) + _of_blocks(config, counted, blocks, load)
+    # a model trained whole has an optimizer of large tensors, which come in the middle of the first step
+    holed = highest.gradients + highest.working + (highest.optimizer if config.adapter.tuner == "full" else 0)
+    more = PROCESS + HOLES * holed + _of_blocks(config, counted, blocks, load)
     more += VARIED if load.is_varied else 0
-    more += FULL_HOLES * highest.optimizer if config.adapter.tuner == "full" else 0
     return replace(highest, scratch=highest.scratch + round(more))
 
 
